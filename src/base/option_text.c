@@ -1,0 +1,246 @@
+/*
+ * Options as text for people: `--help` and docs/configuration.md. Everything comes from the table,
+ * so the two say what the program does. Pure but for the buffer they append to.
+ */
+#include "ringtail/base/option.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "option_private.h"
+#include "ringtail/base/json.h"
+
+#define SAMPLE_COLUMNS 90
+#define WRAP_LEAST_COLUMNS 20
+
+/** Keeps the first error, so that a run of puts is checked once. */
+struct writer {
+    struct buf *out;
+    int error;
+};
+
+static void put(struct writer *w, const char *fmt, ...) RT_PRINTF(2, 3);
+
+static void put(struct writer *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (w->error < 0)
+        return;
+    va_start(ap, fmt);
+    w->error = buf_vprintf(w->out, fmt, ap);
+    va_end(ap);
+}
+
+static void put_range(struct writer *w, const struct option *o)
+{
+    if (w->error == 0)
+        w->error = option_describe_range(o, w->out);
+}
+
+/** Characters, as far as a terminal's columns go: bytes that do not continue one. */
+static unsigned columns_of(const char *s, size_t len)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        n += (s[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/** Words in lines of at most `columns`, each line begun by `indent`. */
+static void put_wrapped(struct writer *w, const char *indent, const char *text, unsigned columns)
+{
+    unsigned indent_columns = columns_of(indent, strlen(indent));
+    unsigned most = MAX(columns, indent_columns + WRAP_LEAST_COLUMNS), column = 0;
+
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        unsigned width = columns_of(text, len);
+
+        if (column > 0 && column + 1 + width > most) {
+            put(w, "\n");
+            column = 0;
+        }
+        if (column == 0)
+            column = indent_columns + width;
+        else
+            column += 1 + width;
+        put(w, "%s%.*s", column == indent_columns + width ? indent : " ", (int)len, text);
+        text += len;
+    }
+    put(w, "\n");
+}
+
+/** Whether the option is the first of its group: there the group is written, wherever its members
+ * are. */
+static bool group_begins(const struct option_table *t, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(t->items[k].group, t->items[i].group) == 0)
+            return false;
+    }
+    return true;
+}
+
+static const char *default_shown(const struct option *o)
+{
+    if (o->def && *o->def)
+        return o->def;
+    return "none";
+}
+
+static void put_help_option(struct writer *w, const struct option *o, unsigned columns)
+{
+    RT_CLEANUP(buf_finish) struct buf text = {0};
+    struct writer inner = {.out = &text, .error = w->error};
+
+    put(&inner, "%s (", o->help);
+    if (o->least || o->most || o->choices) {
+        put_range(&inner, o);
+        put(&inner, "; ");
+    }
+    put(&inner, "default %s)", default_shown(o));
+    if (inner.error == 0 && !buf_cstr(&text))
+        inner.error = -ENOMEM;
+    w->error = inner.error;
+    if (w->error < 0)
+        return;
+    put(w, "  %s (%s)\n", o->name, option_type_name(o->type));
+    put_wrapped(w, "      ", text.data, columns);
+}
+
+int options_write_help(const struct option_table *t, struct buf *out, unsigned columns)
+{
+    struct writer w = {.out = out};
+
+    for (size_t i = 0; i < t->count; i++) {
+        if (!group_begins(t, i))
+            continue;
+        put(&w, "%s%s:\n", i ? "\n" : "", t->items[i].group);
+        for (size_t k = i; k < t->count; k++) {
+            if (strcmp(t->items[k].group, t->items[i].group) == 0)
+                put_help_option(&w, &t->items[k], columns);
+        }
+    }
+    return w.error;
+}
+
+/** In a table's cell, where a bar would begin the next one. */
+static void put_cell(struct writer *w, struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        put(w, "%s%c", text.data[i] == '|' ? "\\" : "", text.data[i]);
+}
+
+static void put_row(struct writer *w, const struct option *o)
+{
+    RT_CLEANUP(buf_finish) struct buf range = {0};
+
+    if (w->error == 0)
+        w->error = option_describe_range(o, &range);
+    put(w, "| `%s` | %s | ", o->name, option_type_name(o->type));
+    put_cell(w, buf_slice(&range));
+    if (o->def && *o->def) {
+        put(w, " | `");
+        put_cell(w, slice_str(o->def));
+        put(w, "` | ");
+    } else {
+        put(w, " | none | ");
+    }
+    put_cell(w, slice_str(o->help));
+    put(w, " |\n");
+}
+
+static void put_quoted(struct writer *w, struct slice text)
+{
+    if (w->error == 0)
+        w->error = json_append_string(w->out, text);
+}
+
+/** The default as YAML. Text is quoted the JSON way, which is YAML's too. */
+static void put_sample_value(struct writer *w, const struct option *o)
+{
+    const char *def = o->def ? o->def : "";
+
+    if (o->type == OPTION_STRING) {
+        put_quoted(w, slice_str(def));
+    } else if (o->type == OPTION_LIST) {
+        put(w, "[");
+        while (*def) {
+            size_t len = strcspn(def, ",");
+
+            put_quoted(w, slice_of(def, len));
+            def += len;
+            if (*def)
+                put(w, ", ");
+            def += *def != '\0';
+        }
+        put(w, "]");
+    } else {
+        put(w, "%s", def);
+    }
+}
+
+/** Whether the first `len` bytes of this name were those of an earlier one. */
+static bool key_was_written(const struct option_table *t, size_t i, size_t len)
+{
+    for (size_t k = 0; k < i; k++) {
+        const char *name = t->items[k].name;
+
+        if (strncmp(name, t->items[i].name, len) == 0 && (name[len] == '.' || !name[len]))
+            return true;
+    }
+    return false;
+}
+
+/** All options whose names begin with the first `prefix` bytes of that of option `from`, as YAML.
+ */
+static void put_sample(struct writer *w, const struct option_table *t, size_t from, size_t prefix,
+                       unsigned depth)
+{
+    char indent[64];
+
+    memset(indent, ' ', sizeof indent);
+    memcpy(indent + MIN(depth * 2, sizeof indent - 3), "# ", 3);
+    for (size_t i = from; i < t->count; i++) {
+        const char *name = t->items[i].name, *key = name + prefix;
+        size_t len;
+
+        if (strncmp(name, t->items[from].name, prefix) != 0)
+            continue;
+        len = strcspn(key, ".");
+        if (key_was_written(t, i, prefix + len))
+            continue;
+        if (key[len] == '.') {
+            put(w, "%*s%.*s:\n", (int)depth * 2, "", (int)len, key);
+            put_sample(w, t, i, prefix + len + 1, depth + 1);
+            continue;
+        }
+        put_wrapped(w, indent, t->items[i].help, SAMPLE_COLUMNS);
+        put(w, "%*s%s: ", (int)depth * 2, "", key);
+        put_sample_value(w, &t->items[i]);
+        put(w, "\n");
+    }
+}
+
+int options_write_markdown(const struct option_table *t, struct buf *out)
+{
+    struct writer w = {.out = out};
+
+    for (size_t i = 0; i < t->count; i++) {
+        if (!group_begins(t, i))
+            continue;
+        put(&w, "## %s\n\n", t->items[i].group);
+        put(&w, "| Option | Type | Range | Default | What it does |\n|---|---|---|---|---|\n");
+        for (size_t k = i; k < t->count; k++) {
+            if (strcmp(t->items[k].group, t->items[i].group) == 0)
+                put_row(&w, &t->items[k]);
+        }
+        put(&w, "\n");
+    }
+    put(&w, "## A complete file\n\nEvery option with its default.\n\n```yaml\n");
+    put_sample(&w, t, 0, 0, 0);
+    put(&w, "```\n");
+    return w.error;
+}
