@@ -1,0 +1,104 @@
+/*
+ * Going on exactly where a container's log was left, after any break: nothing twice, nothing left out.
+ *
+ * The Engine gives a container's records in the same order in every response, so a response is a piece of
+ * one sequence, and the question is only where in it we are. The history keeps fingerprints of the last records
+ * that were delivered. A new response asks for the last K records (`tail=K`, which costs the Engine only K), and
+ * a cursor follows it through the history: as long as the response repeats the history record by record, it
+ * is dropped; from the first record behind the history on, it is delivered. Timestamps are compared only to
+ * tell "K was too small" from "K was large": they go back across stdout and stderr and with the host's
+ * clock, and a record is never dropped for its timestamp alone.
+ *
+ *   level 0   tail=K, from the log's recent rate      ┐ the anchor was not in the response, or it was not
+ *   level 1   tail=16 K                               │ clear which of several equal records it was:
+ *   level 2   since=<before the last record>          ┘ next level
+ *   level 3   the same, and what the history does not know is delivered: the Engine has dropped the anchor, so lines may be missing
+ *
+ * The same cursor removes what Engine 20.10 delivers a second time when it rotates a log file: such a record goes back
+ * in time and is in the history, and so are those that follow it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ringtail/record/part.h"
+
+struct splice_mark {
+    int64_t ts_ns;
+    uint64_t fingerprint;
+};
+
+/**
+ * The last delivered records of one container. Marks are numbered from 0 on over its whole life; the ring holds those
+ * from `first` to before `next`. All zero plus marks_max is an empty history.
+ */
+struct splice_history {
+    uint32_t marks_max; /* a power of two */
+    uint32_t cap;       /* grows up to marks_max as it fills: an idle container's is small */
+    struct splice_mark *marks;
+    uint64_t first, next;
+    int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
+    bool has_last[2];
+    /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything. */
+    int64_t floor_ns;
+    /** The log is known to be younger than the floor, or all of it is wanted: no use in small tails. */
+    bool floor_is_far;
+
+    uint64_t repeated;      /* records dropped as repetitions */
+    uint64_t went_back;     /* records delivered although their timestamp went back */
+    uint64_t gaps_suspected; /* anchors that the Engine did not have any more */
+};
+
+#define SPLICE_LEVELS 4
+
+/** What to ask the Engine for. */
+struct splice_query {
+    int64_t tail; /* -1: all */
+    bool has_since;
+    int64_t since_ns;
+};
+
+/** The query of a level (0 … SPLICE_LEVELS - 1). now_ns: wall clock. */
+void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
+                 struct splice_query *ret);
+
+enum splice_mode {
+    SPLICE_SEEK,   /* nothing of the response placed yet */
+    SPLICE_BELOW,  /* in front of the floor: older than wanted, and surely so */
+    SPLICE_SKIP,   /* in front of the history, as it seems: the anchor has yet to come */
+    SPLICE_REPLAY, /* inside the history: mark `at` is next */
+    SPLICE_LIVE,   /* behind it */
+};
+
+/** Where one response is. */
+struct splice_cursor {
+    enum splice_mode mode;
+    unsigned level;
+    uint64_t at;
+    uint64_t seen; /* records judged */
+};
+
+enum splice_verdict {
+    SPLICE_DELIVER, /* it is new: ship it, then tell splice_delivered */
+    SPLICE_DROP,    /* it was delivered before, or is older than wanted */
+    SPLICE_WIDEN,   /* this response can't be placed: close it and ask again with the next level */
+};
+
+void splice_cursor_init(struct splice_cursor *c, unsigned level);
+
+/** Judges the response's next record. */
+enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
+                                 const struct part *part);
+
+/** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice after a break. */
+void splice_delivered(struct splice_history *h, const struct part *part);
+
+/**
+ * The response is complete, or has nothing more to say for now. Returns whether it has to be asked again with the next
+ * level: records were skipped and the anchor never came.
+ */
+bool splice_is_unplaced(const struct splice_cursor *c);
+
+void splice_history_finish(struct splice_history *h);

@@ -1,0 +1,251 @@
+/*
+ * record/splice.h. Owns the ring of marks. Invariant: first ≤ next and next - first ≤ cap; `at` of a cursor in
+ * REPLAY lies in [first, next) unless the ring has moved on meanwhile, which counts as not placed.
+ */
+#include "ringtail/record/splice.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ringtail/base/macros.h"
+
+#define MARKS_MIN 8u
+#define TAIL_MIN 16
+#define TAIL_MAX 100000
+#define TAIL_WIDER 16
+/* stdout and stderr were seen up to 40 ms out of order in one log; a second is safe. */
+#define SINCE_MARGIN_NS NSEC_PER_SEC
+
+static struct splice_mark *mark_at(const struct splice_history *h, uint64_t number)
+{
+    return &h->marks[number & (h->cap - 1)];
+}
+
+static bool mark_is(const struct splice_history *h, uint64_t number, const struct part *part)
+{
+    const struct splice_mark *m = mark_at(h, number);
+
+    return m->ts_ns == part->ts_ns && m->fingerprint == part->fingerprint;
+}
+
+static void grow(struct splice_history *h)
+{
+    uint32_t cap = h->cap ? h->cap * 2 : MARKS_MIN;
+    struct splice_mark *marks = calloc(cap, sizeof *marks);
+
+    if (!marks)
+        return; /* the ring stays as long as it is */
+    for (uint64_t n = h->first; n < h->next; n++)
+        marks[n & (cap - 1)] = *mark_at(h, n);
+    free(h->marks);
+    h->marks = marks;
+    h->cap = cap;
+}
+
+void splice_delivered(struct splice_history *h, const struct part *part)
+{
+    unsigned s = part->stream - RECORD_STDOUT;
+
+    h->last_ts_ns[s] = part->ts_ns;
+    h->has_last[s] = true;
+    if (h->next - h->first == h->cap && h->cap < h->marks_max)
+        grow(h);
+    if (h->cap == 0)
+        return;
+    if (h->next - h->first == h->cap)
+        h->first++;
+    *mark_at(h, h->next) = (struct splice_mark){part->ts_ns, part->fingerprint};
+    h->next++;
+}
+
+static enum splice_verdict deliver(struct splice_cursor *c)
+{
+    c->mode = SPLICE_LIVE;
+    return SPLICE_DELIVER;
+}
+
+/* The record is mark `number`; the response goes on behind it. */
+static enum splice_verdict place(struct splice_history *h, struct splice_cursor *c, uint64_t number)
+{
+    c->at = number + 1;
+    c->mode = c->at == h->next ? SPLICE_LIVE : SPLICE_REPLAY;
+    h->repeated++;
+    return SPLICE_DROP;
+}
+
+static bool has_history(const struct splice_history *h)
+{
+    return h->has_last[0] || h->has_last[1];
+}
+
+/* Behind everything delivered, going by the timestamps: true unless the clock went back. */
+static bool is_newer(const struct splice_history *h, const struct part *part)
+{
+    unsigned s = part->stream - RECORD_STDOUT;
+
+    return part->ts_ns > h->last_ts_ns[h->has_last[s] ? s : 1 - s];
+}
+
+static bool find_oldest(const struct splice_history *h, const struct part *part, uint64_t *ret)
+{
+    for (uint64_t n = h->first; n < h->next; n++)
+        if (mark_is(h, n, part)) {
+            *ret = n;
+            return true;
+        }
+    return false;
+}
+
+static bool find_newest(const struct splice_history *h, const struct part *part, uint64_t *ret)
+{
+    for (uint64_t n = h->next; n > h->first; n--)
+        if (mark_is(h, n - 1, part)) {
+            *ret = n - 1;
+            return true;
+        }
+    return false;
+}
+
+static bool is_last_level(const struct splice_cursor *c)
+{
+    return c->level == SPLICE_LEVELS - 1;
+}
+
+/* Nothing was delivered yet: only the floor says where to begin. */
+static enum splice_verdict judge_by_floor(struct splice_history *h, struct splice_cursor *c,
+                                          const struct part *part)
+{
+    if (part->ts_ns < h->floor_ns) {
+        c->mode = SPLICE_BELOW;
+        return SPLICE_DROP;
+    }
+    /* A short tail that begins behind the floor may have begun too late. */
+    if (c->mode == SPLICE_SEEK && c->level < 2 && !h->floor_is_far)
+        return SPLICE_WIDEN;
+    return deliver(c);
+}
+
+static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cursor *c,
+                                      const struct part *part)
+{
+    uint64_t oldest, newest = 0;
+
+    if (find_oldest(h, part, &oldest)) {
+        /* Several equal records of one nanosecond: where a response begins among them can't be told,
+         * unless it began before all of them. */
+        (void)find_newest(h, part, &newest);
+        if (newest != oldest && c->mode == SPLICE_SEEK && !is_last_level(c))
+            return SPLICE_WIDEN;
+        return place(h, c, oldest);
+    }
+    if (is_last_level(c)) {
+        if (c->seen == 1)
+            h->gaps_suspected++;
+        return deliver(c);
+    }
+    if (is_newer(h, part))
+        return SPLICE_WIDEN;
+    c->mode = SPLICE_SKIP;
+    return SPLICE_DROP;
+}
+
+/* What is not the next mark is either another one (the Engine jumped) or new. */
+static enum splice_verdict judge_known(struct splice_history *h, struct splice_cursor *c,
+                                       const struct part *part)
+{
+    uint64_t number;
+
+    if (find_newest(h, part, &number))
+        return place(h, c, number);
+    h->went_back += !is_newer(h, part);
+    return deliver(c);
+}
+
+enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
+                                 const struct part *part)
+{
+    unsigned s = part->stream - RECORD_STDOUT;
+
+    c->seen++;
+    switch (c->mode) {
+    case SPLICE_LIVE:
+        /* Equal timestamps are parts of one line, or lines of one nanosecond: both are new. */
+        if (likely(!h->has_last[s] || part->ts_ns >= h->last_ts_ns[s]))
+            return deliver(c);
+        return judge_known(h, c, part);
+    case SPLICE_REPLAY:
+        if (c->at >= h->first && c->at < h->next && mark_is(h, c->at, part))
+            return place(h, c, c->at);
+        return judge_known(h, c, part);
+    case SPLICE_SEEK:
+    case SPLICE_BELOW:
+    case SPLICE_SKIP:
+        return has_history(h) ? judge_seek(h, c, part) : judge_by_floor(h, c, part);
+    }
+    return SPLICE_WIDEN;
+}
+
+void splice_cursor_init(struct splice_cursor *c, unsigned level)
+{
+    assert(level < SPLICE_LEVELS);
+    *c = (struct splice_cursor){.mode = SPLICE_SEEK, .level = level};
+}
+
+bool splice_is_unplaced(const struct splice_cursor *c)
+{
+    return c->mode == SPLICE_SKIP && !is_last_level(c);
+}
+
+/* Records a second, by the marks themselves. */
+static double recent_rate(const struct splice_history *h)
+{
+    uint64_t count = h->next - h->first;
+    int64_t span_ns;
+
+    if (count < 2)
+        return 0;
+    span_ns = mark_at(h, h->next - 1)->ts_ns - mark_at(h, h->first)->ts_ns;
+    return span_ns > 0 ? (double)count * (double)NSEC_PER_SEC / (double)span_ns : 0;
+}
+
+void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
+                 struct splice_query *ret)
+{
+    int64_t oldest_last = INT64_MAX;
+    double gap_s, tail;
+
+    *ret = (struct splice_query){.tail = -1};
+    if (!has_history(h)) {
+        if (h->floor_ns == INT64_MIN)
+            return;
+        if (level < 2 && !h->floor_is_far) {
+            ret->tail = level == 0 ? TAIL_MIN * 4 : TAIL_MIN * 4 * TAIL_WIDER;
+            return;
+        }
+        ret->has_since = true;
+        ret->since_ns = h->floor_ns;
+        return;
+    }
+    for (size_t s = 0; s < ARRAY_SIZE(h->last_ts_ns); s++)
+        if (h->has_last[s])
+            oldest_last = MIN(oldest_last, h->last_ts_ns[s]);
+    if (level >= 2) {
+        ret->has_since = true;
+        ret->since_ns = oldest_last - SINCE_MARGIN_NS;
+        return;
+    }
+    gap_s = (double)(now_ns - mark_at(h, h->next - 1)->ts_ns) / (double)NSEC_PER_SEC;
+    tail = TAIL_MIN + 2 * recent_rate(h) * MAX(gap_s, 0.0);
+    if (level == 1)
+        tail *= TAIL_WIDER;
+    ret->tail = (int64_t)MIN(tail, (double)TAIL_MAX);
+}
+
+void splice_history_finish(struct splice_history *h)
+{
+    free(h->marks);
+    h->marks = NULL;
+    h->cap = 0;
+    h->first = h->next = 0;
+}
