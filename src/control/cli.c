@@ -1,0 +1,279 @@
+/*
+ * control/cli.h. What is set later wins: defaults, DOCKER_HOST, the file, then --set and its short forms in the
+ * order of the command line.
+ */
+#include "ringtail/control/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "ringtail/base/macros.h"
+#include "ringtail/control/daemon.h"
+
+static const char usage[] =
+    "Usage:\n"
+    "  ringtail run     follow every container of a Docker Engine, one NDJSON record a line\n"
+    "  ringtail check   check the configuration without running (exit code 2: it is wrong)\n"
+    "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
+    "\n"
+    "  -c, --config FILE     YAML file with options\n"
+    "  -s, --set KEY=VALUE   set one option; may be repeated\n"
+    "  -e, --engine URL      the Engine's socket: unix:///path (else DOCKER_HOST, else\n"
+    "                        unix:///var/run/docker.sock)\n"
+    "  -o, --output WHERE    stdout, or a directory for one file per container\n"
+    "      --since WHEN      now, all, a duration back (1h30m), or a timestamp: where to begin in a\n"
+    "                        log at first contact\n"
+    "  -h, --help            this text and all options\n"
+    "      --version         print the version\n"
+    "\n"
+    "Exit codes: 0 ended by SIGTERM or SIGINT with everything written; 1 failed while running;\n"
+    "2 wrong usage or configuration; 3 the kernel refuses io_uring.\n"
+    "\n"
+    "Options (for --set, and for the file, where dots are nesting):\n\n";
+
+static unsigned terminal_columns(void)
+{
+    struct winsize size;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60)
+        return size.ws_col;
+    return 100;
+}
+
+static int print_help(void)
+{
+    struct buf out = {0};
+    int r = buf_append_str(&out, usage);
+
+    if (r == 0)
+        r = options_write_help(config_options(), &out, terminal_columns());
+    if (r == 0)
+        (void)fwrite(out.data, 1, out.len, stdout);
+    buf_finish(&out);
+    return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
+}
+
+static int print_options(void)
+{
+    struct buf out = {0};
+    int r = options_write_markdown(config_options(), &out);
+
+    if (r == 0)
+        (void)fwrite(out.data, 1, out.len, stdout);
+    buf_finish(&out);
+    return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
+}
+
+/* ---- arguments ---- */
+
+enum arg_kind { ARG_HELP, ARG_VERSION, ARG_CONFIG, ARG_SET, ARG_ENGINE, ARG_OUTPUT, ARG_SINCE };
+
+static const struct {
+    enum arg_kind kind;
+    const char *name;
+    char letter;
+    bool has_value;
+} args[] = {
+    {ARG_HELP, "--help", 'h', false},    {ARG_VERSION, "--version", '\0', false},
+    {ARG_CONFIG, "--config", 'c', true}, {ARG_SET, "--set", 's', true},
+    {ARG_ENGINE, "--engine", 'e', true}, {ARG_OUTPUT, "--output", 'o', true},
+    {ARG_SINCE, "--since", '\0', true},
+};
+
+/* One argument as it stands on the command line, with its value. */
+struct arg {
+    enum arg_kind kind;
+    const char *name;
+    const char *value;
+};
+
+/*
+ * Takes the argument at argv[*at] (and its value behind it, or behind an equals sign), moving *at on.
+ * Returns 0, or -EINVAL with the problem added.
+ */
+static int take_arg(char **argv, int argc, int *at, struct arg *ret,
+                    struct option_problems *problems)
+{
+    const char *text = argv[(*at)++];
+
+    for (size_t i = 0; i < ARRAY_SIZE(args); i++) {
+        size_t len = strlen(args[i].name);
+        bool is_long = strncmp(text, args[i].name, len) == 0 && (text[len] == '\0' || text[len] == '=');
+        bool is_short = args[i].letter && text[0] == '-' && text[1] == args[i].letter;
+
+        if (!is_long && !is_short)
+            continue;
+        *ret = (struct arg){.kind = args[i].kind, .name = args[i].name};
+        if (!args[i].has_value) {
+            if (text[is_long ? len : 2] == '\0')
+                return 0;
+            break;
+        }
+        if (is_long && text[len] == '=')
+            ret->value = text + len + 1;
+        else if (is_short && text[2] != '\0')
+            ret->value = text + 2;
+        else if (*at < argc)
+            ret->value = argv[(*at)++];
+        if (ret->value)
+            return 0;
+        option_problems_add(problems, "%s: a value is missing", args[i].name);
+        return -EINVAL;
+    }
+    option_problems_add(problems, "unknown argument \"%s\" (see ringtail --help)", text);
+    return -EINVAL;
+}
+
+static void set_one(struct config *c, const char *where, const char *name, const char *value,
+                    struct option_problems *problems)
+{
+    (void)options_set(config_options(), c, where, slice_str(name), slice_str(value),
+                      problems); /* what is wrong is in the list */
+}
+
+static void apply_arg(struct config *c, const struct arg *arg, struct option_problems *problems)
+{
+    const char *equals;
+
+    switch (arg->kind) {
+    case ARG_SET:
+        equals = strchr(arg->value, '=');
+        if (equals)
+            (void)options_set(config_options(), c, "--set",
+                              slice_of(arg->value, (size_t)(equals - arg->value)),
+                              slice_str(equals + 1), problems); /* the same */
+        else
+            option_problems_add(problems, "--set %s: expected KEY=VALUE", arg->value);
+        break;
+    case ARG_ENGINE:
+        set_one(c, arg->name, "engine.url", arg->value, problems);
+        break;
+    case ARG_OUTPUT:
+        set_one(c, arg->name, "output.path", arg->value, problems);
+        break;
+    case ARG_SINCE:
+        set_one(c, arg->name, "stream.since", arg->value, problems);
+        break;
+    case ARG_HELP:
+    case ARG_VERSION:
+    case ARG_CONFIG:
+        break;
+    }
+}
+
+/* What comes first: which command it is, whether only help is wanted, and which file to load. */
+struct overview {
+    const char *command, *file;
+    bool help, version;
+};
+
+static void look_over(struct overview *o, int argc, char **argv, struct option_problems *problems)
+{
+    int at = 1;
+
+    while (at < argc) {
+        struct arg arg;
+
+        if (argv[at][0] != '-') {
+            if (o->command)
+                option_problems_add(problems, "unexpected argument \"%s\" behind \"%s\"", argv[at],
+                                    o->command);
+            else
+                o->command = argv[at];
+            at++;
+        } else if (take_arg(argv, argc, &at, &arg, problems) == 0) {
+            o->help |= arg.kind == ARG_HELP;
+            o->version |= arg.kind == ARG_VERSION;
+            if (arg.kind == ARG_CONFIG)
+                o->file = arg.value;
+        }
+    }
+}
+
+static void configure(struct config *c, const struct overview *o, int argc, char **argv,
+                      struct option_problems *problems)
+{
+    const char *docker_host = getenv("DOCKER_HOST");
+    struct option_problems said_before = {0};
+    int at = 1;
+
+    if (docker_host && *docker_host)
+        set_one(c, "DOCKER_HOST", "engine.url", docker_host, problems);
+    if (o->file)
+        (void)options_load_file(config_options(), c, o->file, problems); /* the same */
+    while (at < argc) {
+        struct arg arg;
+
+        if (argv[at][0] != '-')
+            at++;
+        else if (take_arg(argv, argc, &at, &arg, &said_before) == 0)
+            apply_arg(c, &arg, problems);
+    }
+    option_problems_finish(&said_before);
+    if (problems->count == 0)
+        (void)config_check(c, problems); /* the same */
+}
+
+static int tell_problems(const struct option_problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        (void)fprintf(stderr, "ringtail: %s\n", problems->items[i].text);
+    if (problems->out_of_memory)
+        (void)fprintf(stderr, "ringtail: out of memory\n");
+    return EXIT_USAGE;
+}
+
+static enum cli_command done(struct cli *cli, int exit_code)
+{
+    cli->exit_code = exit_code;
+    return CLI_DONE;
+}
+
+static enum cli_command decide(struct cli *cli, const struct overview *o,
+                               const struct option_problems *problems)
+{
+    static const char *const commands[] = {"run", "check", "options"};
+    const char *command = o->command ? o->command : "";
+    bool known = false;
+
+    if (o->help)
+        return done(cli, print_help());
+    if (o->version) {
+        (void)printf("ringtail %s\n", RINGTAIL_VERSION);
+        return done(cli, fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        known |= strcmp(command, commands[i]) == 0;
+    if (!known) {
+        (void)fprintf(stderr, "ringtail: %s%s%s (run, check or options; see ringtail --help)\n",
+                      *command ? "unknown command \"" : "a command is missing", command,
+                      *command ? "\"" : "");
+        return done(cli, EXIT_USAGE);
+    }
+    if (strcmp(command, "options") == 0)
+        return done(cli, print_options());
+    if (problems->count > 0 || problems->out_of_memory)
+        return done(cli, tell_problems(problems));
+    if (strcmp(command, "run") == 0)
+        return CLI_RUN;
+    (void)printf("The configuration is good.\n");
+    return done(cli, fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN);
+}
+
+void cli_parse(struct cli *cli, int argc, char **argv)
+{
+    struct option_problems problems = {0};
+    struct overview o = {0};
+
+    *cli = (struct cli){0};
+    if (config_init(&cli->config) < 0)
+        problems.out_of_memory = true;
+    look_over(&o, argc, argv, &problems);
+    configure(&cli->config, &o, argc, argv, &problems);
+    cli->command = decide(cli, &o, &problems);
+    option_problems_finish(&problems);
+}

@@ -1,0 +1,230 @@
+/* control/config.h: the option table, and the checks that need more than one option. */
+#include "ringtail/control/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+#include "ringtail/base/timestamp.h"
+#include "ringtail/sink/sink.h"
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const log_formats[] = {"auto", "text", "json", NULL};
+
+#define OPT_(opt_name, opt_type, field, lo, hi, dflt, names, text)                                 \
+    {                                                                                              \
+        .name = (opt_name), .type = (opt_type), .offset = offsetof(struct config, field),          \
+        .least = (lo), .most = (hi), .def = (dflt), .choices = (names), .help = (text),            \
+        .group = OPT_GROUP                                                                         \
+    }
+#define OPT_DURATION(name, field, lo, hi, dflt, text)                                              \
+    OPT_(name, OPTION_DURATION, field, lo, hi, dflt, NULL, text)
+#define OPT_SIZE(name, field, lo, hi, dflt, text)                                                  \
+    OPT_(name, OPTION_SIZE, field, lo, hi, dflt, NULL, text)
+#define OPT_INT(name, field, lo, hi, dflt, text)                                                   \
+    OPT_(name, OPTION_INT, field, lo, hi, dflt, NULL, text)
+#define OPT_BOOL(name, field, dflt, text)                                                          \
+    OPT_(name, OPTION_BOOL, field, NULL, NULL, dflt, NULL, text)
+#define OPT_STRING(name, field, lo, hi, dflt, text)                                                \
+    OPT_(name, OPTION_STRING, field, lo, hi, dflt, NULL, text)
+#define OPT_LIST(name, field, text) OPT_(name, OPTION_LIST, field, NULL, NULL, NULL, NULL, text)
+#define OPT_ENUM(name, field, dflt, names, text)                                                   \
+    OPT_(name, OPTION_ENUM, field, NULL, NULL, dflt, names, text)
+
+static const struct option options[] = {
+#define OPT_GROUP "Engine"
+    OPT_STRING("engine.url", engine_url, "8", "116", "unix:///var/run/docker.sock",
+               "The Engine's socket, as unix:///path. --engine and the environment's DOCKER_HOST "
+               "set it too."),
+    OPT_DURATION("engine.request_timeout", engine_request_timeout_ms, "100ms", "10m", "30s",
+                 "A list, inspect or version request, and the head of a log reply, may take this "
+                 "long."),
+    OPT_DURATION("engine.reconnect_min", engine_reconnect_min_ms, "1ms", "1m", "100ms",
+                 "The first pause after a lost connection. Later ones double, with jitter."),
+    OPT_DURATION("engine.reconnect_max", engine_reconnect_max_ms, "10ms", "10m", "10s",
+                 "The longest pause between two tries to connect."),
+    OPT_INT("engine.requests_max", engine_requests_max, "1", "1000", "16",
+            "Requests other than logs and events under way at once; more wait in line."),
+    OPT_SIZE("engine.reply_max", engine_reply_bytes_max, "64KiB", "1GiB", "64MiB",
+             "A longer body of a list, inspect or version reply is refused."),
+    OPT_SIZE("engine.head_max", engine_head_bytes_max, "1KiB", "1MiB", "64KiB",
+             "A longer head of any reply is refused."),
+#undef OPT_GROUP
+#define OPT_GROUP "Containers"
+    OPT_DURATION("discovery.resync_interval", discovery_resync_ms, "50ms", "1m", "30s",
+                 "Events say what to follow at once; a full listing this often catches the events "
+                 "that never came."),
+    OPT_LIST("containers.include", containers_include,
+             "Follow only containers whose name matches one of these shell patterns (web-*). Empty: "
+             "all."),
+    OPT_LIST("containers.exclude", containers_exclude,
+             "Never follow containers whose name matches one of these shell patterns."),
+    OPT_BOOL("containers.follow_self", containers_follow_self, "false",
+             "Follow the container that ringtail itself runs in, too."),
+#undef OPT_GROUP
+#define OPT_GROUP "Streams"
+    OPT_STRING("stream.since", stream_since, "1", "64", "now",
+               "Where to begin in a container's log at first contact: now, all, a duration back "
+               "(1h), or an RFC 3339 timestamp. --since sets it too."),
+    OPT_DURATION("stream.read_timeout", stream_read_timeout_ms, "50ms", "1h", "30s",
+                 "A read waits this long at most and is then armed again; an expired read is no "
+                 "error."),
+    OPT_INT("stream.openings_max", stream_openings_max, "1", "1000", "16",
+            "Streams that open at once; more wait in line."),
+    OPT_SIZE("stream.max_line_bytes", stream_max_line_bytes, "1KiB", "256MiB", "1MiB",
+             "A longer line is cut, marked with \"partial\":true, and counted."),
+    OPT_SIZE("stream.max_frame_bytes", stream_max_frame_bytes, "49183", "16MiB", "64KiB",
+             "A longer frame is taken for corruption: the stream is opened again."),
+    OPT_INT("stream.history_records", stream_history_records, "64", "65536", "1024",
+            "Fingerprints (16 bytes each) of the last records kept for each busy container, to go "
+            "on exactly after a break. A power of two."),
+    OPT_DURATION("stream.seek_timeout", stream_seek_timeout_ms, "100ms", "10m", "5s",
+                 "After a break, a reply that has not come to the last known record and says "
+                 "nothing more is asked again with a wider request after this long."),
+    OPT_DURATION("stream.retry_refused", stream_retry_refused_ms, "1s", "1d", "1m",
+                 "A log that the Engine refuses (500) is tried again after this long, at most one "
+                 "a second over all containers. One that it can't read at all (501) waits for the "
+                 "container's next start."),
+#undef OPT_GROUP
+#define OPT_GROUP "Output"
+    OPT_STRING("output.path", output_path, "1", "4096", "stdout",
+               "stdout, or a directory for one file per container. --output sets it too."),
+    OPT_STRING("output.template", output_template, "1", "1024",
+               "{container_name}-{container_id_short}.ndjson",
+               "File name below the directory, from {container_id} {container_id_short} "
+               "{container_name} {image} {stream} {date}; slashes make directories."),
+    OPT_SIZE("output.rotate_bytes", output_rotate_bytes, "0", "1024GiB", "0",
+             "Begin a new file when one has reached this size; 0: never."),
+    OPT_INT("output.rotate_keep", output_rotate_keep, "1", "1000", "5",
+            "Rotated files kept beside the current one, as name.1 (newest), name.2 ..."),
+    OPT_INT("output.open_files_max", output_open_files_max, "1", "100000", "512",
+            "Output files open at once; the least recently written are closed first."),
+    OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
+                 "A write that failed (disk full, say) is tried again this often; nothing is "
+                 "dropped."),
+    OPT_SIZE("queue.max_bytes", queue_max_bytes, "1MiB", "64GiB", "32MiB",
+             "Lines waiting for the output in memory; when it is full, reading pauses until half of "
+             "it is free."),
+    OPT_SIZE("queue.batch_bytes", queue_batch_bytes, "4KiB", "16MiB", "256KiB",
+             "A batch is handed over at this size, or as soon as there is nothing more to read."),
+#undef OPT_GROUP
+#define OPT_GROUP "Ring"
+    OPT_INT("ring.entries", ring_entries, "64", "32768", "1024",
+            "Submission queue of the io_uring; the completion queue has four times as many."),
+    OPT_INT("ring.sockets_max", ring_sockets_max, "32", "65536", "4096",
+            "Connections to the Engine at once, at most. Bounded by RLIMIT_NOFILE."),
+    OPT_INT("ring.buffers", ring_buffers, "4", "32768", "64",
+            "Receive buffers shared by all streams; a power of two. An idle stream holds none."),
+    OPT_SIZE("ring.buffer_bytes", ring_buffer_bytes, "4KiB", "1MiB", "32KiB",
+             "Size of each receive buffer."),
+    OPT_DURATION("ring.batch_pause", ring_batch_pause_ms, "0", "100ms", "1ms",
+                 "Rest after a pass that found data, so that the next one finds more; none while "
+                 "buffers come back full. 0: never."),
+#undef OPT_GROUP
+#define OPT_GROUP "Process"
+    OPT_ENUM("log.level", log_level, "info", log_levels, "Least level of ringtail's own log lines."),
+    OPT_ENUM("log.format", log_format, "auto", log_formats,
+             "Own log on stderr as text or JSON lines; auto: text on a terminal, else JSON."),
+    OPT_INT("log.burst", log_burst, "0", "1000000", "200",
+            "Lines that one place in the program may log in 10 s; what is left out is counted. 0: no "
+            "limit."),
+    OPT_DURATION("run.grace_period", run_grace_ms, "0", "1h", "10s",
+                 "After SIGTERM or SIGINT, what was read is written out for this long at most."),
+#undef OPT_GROUP
+};
+
+static const struct option_table table = {.items = options, .count = ARRAY_SIZE(options)};
+
+const struct option_table *config_options(void)
+{
+    return &table;
+}
+
+int config_init(struct config *c)
+{
+    *c = (struct config){0};
+    return options_set_defaults(&table, c);
+}
+
+void config_finish(struct config *c)
+{
+    options_finish(&table, c);
+}
+
+const char *config_engine_path(const struct config *c)
+{
+    static const char scheme[] = "unix://";
+
+    if (strncmp(c->engine_url, scheme, sizeof scheme - 1) != 0 ||
+        c->engine_url[sizeof scheme - 1] != '/')
+        return NULL;
+    return c->engine_url + sizeof scheme - 1;
+}
+
+int config_since_parse(const char *text, int64_t now_ns, int64_t *ret_floor_ns, bool *ret_is_now)
+{
+    struct slice in = slice_str(text);
+    int64_t value;
+    char *end;
+
+    *ret_is_now = false;
+    if (slice_eq_str(in, "now")) {
+        *ret_is_now = true;
+        *ret_floor_ns = now_ns;
+        return 0;
+    }
+    if (slice_eq_str(in, "all")) {
+        *ret_floor_ns = INT64_MIN;
+        return 0;
+    }
+    if (duration_parse(in, &value) == 0 && value <= now_ns / NSEC_PER_MSEC) {
+        *ret_floor_ns = now_ns - value * NSEC_PER_MSEC;
+        return 0;
+    }
+    if (timestamp_parse(in, ret_floor_ns) == 0)
+        return 0;
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (*end == '\0' && end != text && errno == 0 && value >= 0 &&
+        value <= INT64_MAX / NSEC_PER_SEC) {
+        *ret_floor_ns = value * NSEC_PER_SEC;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int config_check(const struct config *c, struct option_problems *problems)
+{
+    size_t before = problems->count;
+    const char *path = config_engine_path(c);
+    int64_t floor_ns;
+    bool is_now;
+    char why[256];
+
+    if (!path)
+        option_problems_add(problems, "engine.url: \"%s\" is not a unix socket (use unix:///path)",
+                            c->engine_url);
+    else if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        option_problems_add(problems, "engine.url: the path is longer than a unix socket's can be "
+                                      "(107 bytes)");
+    if (config_since_parse(c->stream_since, INT64_MAX, &floor_ns, &is_now) < 0)
+        option_problems_add(problems,
+                            "stream.since: \"%s\" is none of now, all, a duration such as 1h, or a "
+                            "timestamp such as 2026-01-31T12:00:00Z",
+                            c->stream_since);
+    if (sink_file_check_template(c->output_template, why, sizeof why) < 0)
+        option_problems_add(problems, "output.template: %s", why);
+    if (c->engine_reconnect_min_ms > c->engine_reconnect_max_ms)
+        option_problems_add(problems,
+                            "engine.reconnect_min is longer than engine.reconnect_max");
+    if (c->ring_buffers & (c->ring_buffers - 1))
+        option_problems_add(problems, "ring.buffers: %lld is not a power of two",
+                            (long long)c->ring_buffers);
+    if (c->stream_history_records & (c->stream_history_records - 1))
+        option_problems_add(problems, "stream.history_records: %lld is not a power of two",
+                            (long long)c->stream_history_records);
+    return problems->count == before ? 0 : -EINVAL;
+}

@@ -1,0 +1,695 @@
+/* src/control/container.h. Speaks of what happens to containers, once per container and run. */
+#include "container.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+
+/* A stream that lived this long was no failed try: the next break starts from the first pause again. */
+#define STREAM_PROVEN_NS (10 * NSEC_PER_SEC)
+/* After so many errors of the Engine inside a log, only the newest record is asked for. */
+#define ENGINE_ERRORS_BEFORE_SKIP 3
+/* From this API version on (Engine 26.1) a follow ends with everything that was written. */
+static const struct api_version version_ends_whole = {1, 45};
+/* Up to this API version (Engine 20.10) `local` drops the newline of a line in parts. */
+static const struct api_version version_drops_newline = {1, 41};
+
+static const uint16_t container_edges[CONTAINER_STATE_COUNT] = {
+    [CONTAINER_INSPECTING] = BIT(CONTAINER_IGNORED) | BIT(CONTAINER_IDLE) | BIT(CONTAINER_WAITING) |
+                             BIT(CONTAINER_BACKOFF),
+    [CONTAINER_IDLE] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_INSPECTING),
+    [CONTAINER_WAITING] = BIT(CONTAINER_OPENING) | BIT(CONTAINER_INSPECTING) |
+                          BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
+    [CONTAINER_OPENING] = BIT(CONTAINER_READING) | BIT(CONTAINER_WAITING) |
+                          BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_REFUSED) | BIT(CONTAINER_IDLE),
+    [CONTAINER_READING] =
+        BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
+    [CONTAINER_BACKOFF] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
+    [CONTAINER_REFUSED] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
+};
+
+static void container_enter(struct container *c, enum container_state next)
+{
+    assert(container_edges[c->state] & BIT(next));
+    c->state = next;
+}
+
+#define LOG_CONTAINER(c)                                                                           \
+    LOG_STR("container_id", (c)->id_short), LOG_STR("container_name", (c)->name ? (c)->name : "")
+
+static void pump(struct containers *all);
+
+/* ---- making and forgetting ---- */
+
+static int on_line(void *ctx, const struct line *line)
+{
+    struct container *c = ctx;
+
+    return gather_line(c->all->gather, c->source, line);
+}
+
+static void on_backoff(struct op *op, int res);
+
+static struct container *container_create(struct containers *all, const char *id)
+{
+    struct container *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->all = all;
+    memcpy(c->id, id, sizeof c->id);
+    memcpy(c->id_short, id, sizeof c->id_short - 1);
+    c->state = CONTAINER_IDLE;
+    c->mark = true; /* a listing that was asked for before says nothing of it */
+    c->backoff_op.done = on_backoff;
+    c->history = (struct splice_history){
+        .marks_max = (uint32_t)all->config->stream_history_records,
+        .floor_ns = all->floor_ns,
+        .floor_is_far = !all->floor_is_now,
+    };
+    c->joiner = (struct line_joiner){
+        .on_line = on_line,
+        .ctx = c,
+        .bytes_max = (size_t)all->config->stream_max_line_bytes,
+    };
+    table_insert(&all->table, &c->by_id, slice_str(c->id));
+    return c;
+}
+
+static bool container_is_busy(const struct container *c)
+{
+    return c->inspect.active || c->stream || op_in_flight(&c->backoff_op);
+}
+
+static void container_free(struct container *c)
+{
+    assert(!container_is_busy(c));
+    list_remove(&c->link);
+    table_remove(&c->all->table, &c->by_id);
+    splice_history_finish(&c->history);
+    line_joiner_finish(&c->joiner);
+    source_unref(c->source);
+    free(c->name);
+    free(c->image);
+    free(c);
+}
+
+static struct container *find(struct containers *all, const char *id)
+{
+    struct table_link *link = table_find(&all->table, slice_str(id));
+
+    return link ? container_of(link, struct container, by_id) : NULL;
+}
+
+/* What is open will not be continued: its container has stopped, or we do. */
+static void flush_open_lines(struct container *c)
+{
+    int r = line_joiner_flush(&c->joiner);
+
+    if (r < 0)
+        log_error("Unfinished line lost", LOG_CONTAINER(c), LOG_ERRNO(r));
+}
+
+/* ---- moving on ---- */
+
+static void stand_in_line(struct container *c)
+{
+    container_enter(c, CONTAINER_WAITING);
+    list_append(&c->all->waiting, &c->link);
+}
+
+/* From any state that has nothing under way: on to whatever is next for this container. May free it. */
+static void container_go(struct container *c)
+{
+    struct containers *all = c->all;
+
+    assert(!container_is_busy(c));
+    if (all->closing) {
+        flush_open_lines(c);
+        container_free(c);
+        return;
+    }
+    if (c->wanted || c->catching_up || !c->inspected) {
+        stand_in_line(c);
+        pump(all);
+        return;
+    }
+    if (c->state != CONTAINER_IDLE)
+        container_enter(c, CONTAINER_IDLE);
+    if (c->removed)
+        container_free(c);
+}
+
+static void back_off(struct container *c)
+{
+    const struct config *config = c->all->config;
+    int64_t ms = random_backoff_ms(&c->all->random, c->attempt++, config->engine_reconnect_min_ms,
+                                   config->engine_reconnect_max_ms);
+
+    container_enter(c, CONTAINER_BACKOFF);
+    ring_timer(c->all->ring, &c->backoff_op, MAX(ms, 1));
+}
+
+static void on_backoff(struct op *op, int res)
+{
+    container_go(container_of(op, struct container, backoff_op));
+}
+
+/* The Engine does not have it any more, and we have nothing under way for it. */
+static void container_lost(struct container *c)
+{
+    if (c->wanted && c->history.next == 0 && !c->all->closing) {
+        c->all->missed++;
+        log_info("Container missed", LOG_CONTAINER(c),
+                 LOG_STR("reason", "its log was gone before it could be read"));
+    }
+    flush_open_lines(c);
+    c->removed = true;
+    c->wanted = c->catching_up = false;
+    c->inspected = true; /* there is nothing to learn any more */
+    container_go(c);
+}
+
+/* ---- what it is ---- */
+
+static bool matches_any(const struct option_list *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->count; i++)
+        if (fnmatch(patterns->items[i], name, 0) == 0)
+            return true;
+    return false;
+}
+
+static bool is_ignored(const struct container *c)
+{
+    const struct config *config = c->all->config;
+
+    if (c->all->self_id && !config->containers_follow_self && strcmp(c->id, c->all->self_id) == 0)
+        return true;
+    if (config->containers_include.count > 0 && !matches_any(&config->containers_include, c->name))
+        return true;
+    return matches_any(&config->containers_exclude, c->name);
+}
+
+/* Records to come carry the container's newest name. */
+static int set_source(struct container *c, const char *name, const char *image)
+{
+    RT_CLEANUP(freep) char *name_copy = strdup(name);
+    RT_CLEANUP(freep) char *image_copy = strdup(image);
+    struct source *source;
+
+    if (!name_copy || !image_copy)
+        return -ENOMEM;
+    source = source_create(slice_str(c->id), slice_str(name), slice_str(image));
+    if (!source)
+        return -ENOMEM;
+    source_unref(c->source);
+    c->source = source;
+    free(c->name);
+    free(c->image);
+    c->name = TAKE_PTR(name_copy);
+    c->image = TAKE_PTR(image_copy);
+    return 0;
+}
+
+static int learn(struct container *c, const struct reply_inspect *reply)
+{
+    int r = set_source(c, c->name ? c->name : reply->name, reply->image);
+
+    if (r < 0)
+        return r;
+    c->tty = reply->tty;
+    c->driver_is_local = strcmp(reply->log_driver, "json-file") != 0;
+    c->joiner.parts_lack_newline =
+        c->driver_is_local &&
+        api_version_compare(c->all->engine->version, version_drops_newline) <= 0;
+    /* A log that is younger than the floor is read from its beginning, without trying short tails. */
+    if (reply->started_at_ns > c->history.floor_ns)
+        c->history.floor_is_far = true;
+    c->inspected = true;
+    return 0;
+}
+
+static void on_inspect_reply(void *ctx, int result, unsigned status, struct slice body)
+{
+    struct container *c = ctx;
+    struct reply_inspect reply;
+    int r = result;
+
+    if (r == 0 && status == 404) {
+        container_lost(c);
+        return;
+    }
+    if (c->all->closing) {
+        container_go(c);
+        return;
+    }
+    if (r == 0)
+        r = status == 200 ? reply_inspect_parse(body, &reply) : -EPROTO;
+    if (r == 0) {
+        r = learn(c, &reply);
+        reply_inspect_finish(&reply);
+    }
+    if (r < 0) {
+        if (result < 0)
+            engine_doubt(c->all->engine);
+        else
+            log_warn("Container could not be inspected", LOG_CONTAINER(c),
+                     LOG_INT("status", status), LOG_ERRNO(r));
+        back_off(c);
+        return;
+    }
+    c->attempt = 0;
+    if (is_ignored(c)) {
+        container_enter(c, CONTAINER_IGNORED);
+        return;
+    }
+    container_go(c);
+}
+
+static void inspect(struct container *c)
+{
+    struct engine *engine = c->all->engine;
+    struct buf request = {0};
+
+    if (api_request_inspect(&request, engine->version, slice_str(c->id)) < 0) {
+        buf_finish(&request);
+        back_off(c);
+        return;
+    }
+    container_enter(c, CONTAINER_INSPECTING);
+    engine_call_start(engine, &c->inspect, &request, on_inspect_reply, c);
+}
+
+/* ---- its log ---- */
+
+static void on_stream_open(void *ctx)
+{
+    struct container *c = ctx;
+
+    container_enter(c, CONTAINER_READING);
+    c->all->opening_count--;
+    c->refusal_said = false;
+    log_debug("Stream opened", LOG_CONTAINER(c), LOG_INT("level", c->level),
+              LOG_STR("follow", c->stream->follow ? "yes" : "no"));
+}
+
+/*
+ * 501 can't change during a run; all else may. 404 and 409 are the usual answers for a container that is being
+ * removed: the listing or the event that says so settles it.
+ */
+static void refused(struct container *c, const struct stream_end *end)
+{
+    struct containers *all = c->all;
+    bool going = end->status == 404 || end->status == 409;
+    bool for_good = end->status == 501;
+
+    all->refusals++;
+    if (going && c->removed) {
+        container_lost(c);
+        return;
+    }
+    if (!going && !c->refusal_said) {
+        log_warn("Log unreadable", LOG_CONTAINER(c), LOG_INT("status", end->status),
+                 LOG_STR("reason", end->message),
+                 LOG_STR("again", for_good ? "at the container's next start" : "later"));
+        c->refusal_said = true;
+    }
+    container_enter(c, CONTAINER_REFUSED);
+    c->due_mono_ns = for_good ? INT64_MAX
+                              : clock_mono_ns() +
+                                    all->config->stream_retry_refused_ms * NSEC_PER_MSEC;
+    if (!for_good)
+        list_append(&all->refused, &c->link);
+}
+
+static void run_ended(struct container *c, bool was_follow)
+{
+    bool held_back = was_follow && api_version_compare(c->all->engine->version,
+                                                       version_ends_whole) < 0;
+
+    log_debug("Stream ended", LOG_CONTAINER(c));
+    c->level = c->attempt = c->engine_errors = 0;
+    c->catching_up = held_back;
+    if (!held_back) {
+        flush_open_lines(c);
+        c->wanted = c->started;
+        c->started = false;
+    }
+    container_go(c);
+}
+
+static void broken(struct container *c, const struct stream_end *end, bool proven)
+{
+    struct containers *all = c->all;
+
+    all->streams_broken++;
+    c->level = 0;
+    if (proven)
+        c->attempt = 0;
+    if (proven && !end->engine_error)
+        c->engine_errors = 0;
+    if (end->engine_error) {
+        all->engine_errors++;
+        c->engine_errors++;
+        log_warn("Engine reported an error in a log", LOG_CONTAINER(c),
+                 LOG_STR("reason", end->message));
+    } else if (end->result == -EBADMSG || end->result == -EMSGSIZE || end->result == -ENOMEM ||
+               end->result == -ENFILE) {
+        log_warn("Log stream unusable, opening it again", LOG_CONTAINER(c),
+                 LOG_ERRNO(end->result));
+    } else {
+        engine_doubt(all->engine);
+    }
+    back_off(c);
+}
+
+static void on_stream_end(void *ctx, const struct stream_end *end)
+{
+    struct container *c = ctx;
+    struct containers *all = c->all;
+    struct stream *s = c->stream;
+    bool was_follow = s->follow;
+    bool proven = s->delivered > 0 || clock_mono_ns() - s->opened_at_mono_ns > STREAM_PROVEN_NS;
+
+    c->stream = NULL;
+    all->streams_count--;
+    if (c->state == CONTAINER_OPENING)
+        all->opening_count--;
+    switch (end->kind) {
+    case STREAM_COMPLETE:
+        if (end->engine_error)
+            broken(c, end, proven);
+        else
+            run_ended(c, was_follow);
+        break;
+    case STREAM_WIDER:
+        all->streams_widened++;
+        c->level = MIN(c->level + 1, SPLICE_LEVELS - 1u);
+        container_go(c);
+        break;
+    case STREAM_REFUSED:
+        refused(c, end);
+        break;
+    case STREAM_BROKEN:
+        broken(c, end, proven);
+        break;
+    case STREAM_CLOSED:
+        container_go(c);
+        break;
+    }
+    pump(all);
+}
+
+static void open_stream(struct container *c)
+{
+    struct containers *all = c->all;
+    struct stream_request request = {
+        .id = slice_str(c->id),
+        .tty = c->tty,
+        .follow = !c->catching_up,
+        .level = c->level,
+        .past_error = c->engine_errors >= ENGINE_ERRORS_BEFORE_SKIP,
+    };
+    struct stream_events events = {
+        .on_open = on_stream_open,
+        .on_end = on_stream_end,
+        .ctx = c,
+    };
+
+    if (stream_open(all->engine, &request, &c->history, &c->joiner, &events, &c->stream) < 0) {
+        back_off(c);
+        return;
+    }
+    container_enter(c, CONTAINER_OPENING);
+    all->opening_count++;
+    all->streams_count++;
+    all->streams_opened++;
+    if (all->paused)
+        stream_pause(c->stream, true);
+}
+
+static void pump(struct containers *all)
+{
+    while (!all->closing && engine_is_up(all->engine) && !list_is_empty(&all->waiting) &&
+           all->opening_count < (unsigned)all->config->stream_openings_max) {
+        struct container *c = container_of(list_pop(&all->waiting), struct container, link);
+
+        if (c->inspected)
+            open_stream(c);
+        else
+            inspect(c);
+    }
+}
+
+/* ---- what is heard from outside ---- */
+
+void containers_mention(struct containers *all, const char *id, enum container_mention mention)
+{
+    struct container *c;
+
+    if (all->closing)
+        return;
+    c = find(all, id);
+    if (!c) {
+        c = container_create(all, id);
+        if (!c) {
+            log_error("Container not followed", LOG_STR("container_id", id), LOG_ERRNO(-ENOMEM));
+            return; /* the next listing tries again */
+        }
+        if (mention == MENTION_STARTED)
+            c->history.floor_is_far = true;
+        c->wanted = mention != MENTION_CREATED;
+        container_go(c);
+        return;
+    }
+    if (mention == MENTION_CREATED)
+        return;
+    c->removed = false;
+    c->mark = true;
+    switch (c->state) {
+    case CONTAINER_IDLE:
+        c->wanted = true;
+        container_go(c);
+        break;
+    case CONTAINER_REFUSED:
+        if (mention == MENTION_STARTED) {
+            list_remove(&c->link);
+            c->refusal_said = false;
+            container_go(c);
+        }
+        break;
+    case CONTAINER_OPENING:
+    case CONTAINER_READING:
+        c->started |= mention == MENTION_STARTED;
+        break;
+    case CONTAINER_WAITING:
+    case CONTAINER_BACKOFF:
+        if (c->catching_up)
+            c->started |= mention == MENTION_STARTED;
+        else
+            c->wanted = true;
+        break;
+    case CONTAINER_INSPECTING:
+        c->wanted = true;
+        break;
+    case CONTAINER_IGNORED:
+    case CONTAINER_STATE_COUNT:
+        break;
+    }
+}
+
+void containers_rename(struct containers *all, const char *id, const char *name)
+{
+    struct container *c = find(all, id);
+
+    if (!c || !c->inspected || !c->name || strcmp(c->name, name) == 0 || name[0] == '\0')
+        return;
+    if (set_source(c, name, c->image) < 0)
+        log_error("Container's new name not taken over", LOG_CONTAINER(c), LOG_ERRNO(-ENOMEM));
+}
+
+static void container_removed(struct container *c)
+{
+    c->removed = true;
+    switch (c->state) {
+    case CONTAINER_IDLE:
+    case CONTAINER_IGNORED:
+        container_free(c);
+        break;
+    case CONTAINER_REFUSED:
+        list_remove(&c->link);
+        container_lost(c);
+        break;
+    case CONTAINER_BACKOFF:
+    case CONTAINER_INSPECTING:
+    case CONTAINER_OPENING:
+    case CONTAINER_READING:
+    case CONTAINER_WAITING:
+    case CONTAINER_STATE_COUNT:
+        break; /* what is under way finds out by itself, after what there is left to read */
+    }
+}
+
+void containers_remove(struct containers *all, const char *id)
+{
+    struct container *c = find(all, id);
+
+    if (c)
+        container_removed(c);
+}
+
+void containers_listing_begin(struct containers *all)
+{
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l))
+        container_of(l, struct container, by_id)->mark = false;
+}
+
+void containers_listing_see(struct containers *all, const struct reply_container *row)
+{
+    struct container *c;
+
+    if (strcmp(row->state, "running") == 0 || strcmp(row->state, "paused") == 0 ||
+        strcmp(row->state, "restarting") == 0)
+        containers_mention(all, row->id, MENTION_RUNNING);
+    c = find(all, row->id);
+    if (!c)
+        return;
+    c->mark = true;
+    containers_rename(all, row->id, row->name);
+}
+
+void containers_listing_end(struct containers *all)
+{
+    struct table_link *next = table_next(&all->table, NULL);
+
+    while (next) {
+        struct container *c = container_of(next, struct container, by_id);
+
+        next = table_next(&all->table, next);
+        if (!c->mark)
+            container_removed(c);
+    }
+}
+
+void containers_engine_up(struct containers *all)
+{
+    pump(all);
+}
+
+void containers_pause(struct containers *all, bool paused)
+{
+    all->paused = paused;
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (c->stream)
+            stream_pause(c->stream, paused);
+    }
+}
+
+/* ---- the clock ---- */
+
+/* One refused log a second is tried again, however many there are. */
+static void retry_one_refused(struct containers *all, int64_t now)
+{
+    struct container *c;
+
+    if (list_is_empty(&all->refused))
+        return;
+    c = container_of(all->refused.next, struct container, link);
+    if (c->due_mono_ns > now)
+        return;
+    list_remove(&c->link);
+    container_go(c);
+}
+
+static void give_up_silent_seekers(struct containers *all, int64_t now)
+{
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (c->stream && splice_is_unplaced(&c->stream->cursor) &&
+            now - c->stream->last_part_at_mono_ns >
+                all->config->stream_seek_timeout_ms * NSEC_PER_MSEC)
+            stream_give_up_seeking(c->stream);
+    }
+}
+
+static void on_tick(struct op *op, int res)
+{
+    struct containers *all = container_of(op, struct containers, tick_op);
+    int64_t now = clock_mono_ns();
+
+    if (all->closing)
+        return;
+    retry_one_refused(all, now);
+    give_up_silent_seekers(all, now);
+    ring_timer(all->ring, op, 1000);
+}
+
+int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
+                    struct gather *gather, const struct config *config)
+{
+    *all = (struct containers){
+        .ring = ring,
+        .engine = engine,
+        .gather = gather,
+        .config = config,
+    };
+    list_init(&all->waiting);
+    list_init(&all->refused);
+    random_seed_system(&all->random);
+    all->tick_op.done = on_tick;
+    ring_timer(ring, &all->tick_op, 1000);
+    return table_init(&all->table);
+}
+
+void containers_finish(struct containers *all)
+{
+    table_finish(&all->table);
+}
+
+/* Ends what is under way; what lands goes on in container_go, which frees. */
+static void container_close(struct container *c)
+{
+    list_remove(&c->link);
+    if (c->stream) {
+        stream_close(c->stream);
+        return;
+    }
+    if (c->inspect.active)
+        return; /* engine_close ends it */
+    if (op_in_flight(&c->backoff_op)) {
+        ring_cancel(c->all->ring, &c->backoff_op);
+        return;
+    }
+    flush_open_lines(c);
+    container_free(c);
+}
+
+void containers_close(struct containers *all)
+{
+    struct table_link *next;
+
+    all->closing = true;
+    ring_cancel(all->ring, &all->tick_op);
+    next = table_next(&all->table, NULL);
+    while (next) {
+        struct container *c = container_of(next, struct container, by_id);
+
+        next = table_next(&all->table, next);
+        container_close(c);
+    }
+}
+
+bool containers_is_idle(const struct containers *all)
+{
+    return all->table.count == 0 && !op_in_flight(&all->tick_op);
+}

@@ -1,0 +1,372 @@
+/*
+ * control/daemon.h. Wires the rooms together; owns the order in which they end:
+ *
+ *   discovery, containers, engine (what reads)  ──►  gather, sink (what was read)  ──►  own log, ring
+ *
+ * Ending is not a chain of callbacks but a question asked after each pass: what is idle by now, and what comes next?
+ */
+#include "ringtail/control/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+#include "ringtail/io/ring.h"
+#include "ringtail/sink/sink.h"
+
+#include "container.h"
+#include "discovery.h"
+#include "engine.h"
+#include "gather.h"
+#include "log_writer.h"
+#include "self.h"
+
+/*
+ * RUNNING ──► READERS_CLOSING ──► SINK_CLOSING ──► TIMER_LANDING ──► LOG_LANDING (the ring stops)
+ */
+enum daemon_state {
+    DAEMON_RUNNING,
+    DAEMON_READERS_CLOSING,
+    DAEMON_SINK_CLOSING,
+    DAEMON_TIMER_LANDING,
+    DAEMON_LOG_LANDING,
+};
+
+struct daemon {
+    const struct config *config;
+    struct ring *ring;
+    struct sink *sink;
+    struct gather gather;
+    struct engine engine;
+    struct containers containers;
+    struct discovery discovery;
+    struct log_writer log;
+    struct ring_waker waker;
+    struct op grace_op;
+    enum daemon_state state;
+    bool sink_closed, grace_over;
+    int sink_error; /* the last one reported; 0: the sink works */
+    int exit_code;
+    char self_id[REPLY_ID_LEN + 1];
+};
+
+/* Signal handlers have no other way to their object. */
+static struct ring *_Atomic signal_ring;
+static atomic_int signals_seen;
+
+static void on_signal(int number)
+{
+    struct ring *ring = atomic_load(&signal_ring);
+    int saved = errno;
+
+    atomic_fetch_add(&signals_seen, 1);
+    if (ring)
+        ring_wake(ring);
+    errno = saved;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGTERM, &action, NULL); /* these cannot fail for these signals */
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* ---- ending ---- */
+
+static void begin_shutdown(struct daemon *d)
+{
+    if (d->state != DAEMON_RUNNING)
+        return;
+    d->state = DAEMON_READERS_CLOSING;
+    discovery_close(&d->discovery);
+    containers_close(&d->containers);
+    engine_close(&d->engine);
+    ring_timer(d->ring, &d->grace_op, d->config->run_grace_ms);
+}
+
+static void on_wake(void *ctx)
+{
+    struct daemon *d = ctx;
+    int seen = atomic_load(&signals_seen);
+
+    if (seen == 0)
+        return;
+    if (d->state == DAEMON_RUNNING)
+        log_info("Stopping", LOG_STR("reason", "signal"));
+    begin_shutdown(d);
+    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sink_closed && !d->grace_over) {
+        d->grace_over = true;
+        sink_abort(d->sink);
+    }
+}
+
+static void on_grace_over(struct op *op, int res)
+{
+    struct daemon *d = container_of(op, struct daemon, grace_op);
+
+    if (res != -ETIME || d->sink_closed || d->grace_over)
+        return;
+    d->grace_over = true;
+    if (d->state == DAEMON_SINK_CLOSING)
+        sink_abort(d->sink);
+}
+
+static void say_goodbye(struct daemon *d)
+{
+    if (d->sink->records_lost > 0) {
+        log_error("Lines were read and could not be written before the end",
+                  LOG_INT("lines", d->sink->records_lost), LOG_ERRNO(d->sink->last_error));
+        d->exit_code = EXIT_FAILED;
+    }
+    log_info("Stopped", LOG_INT("records", d->gather.lines), LOG_INT("bytes", d->gather.bytes),
+             LOG_INT("settled", d->gather.lines_settled - d->sink->records_lost),
+             LOG_INT("repeated_opens", d->containers.streams_opened),
+             LOG_INT("containers_missed", d->containers.missed));
+}
+
+/* One look at how far ending has come; never waits. */
+static void step(struct daemon *d)
+{
+    switch (d->state) {
+    case DAEMON_RUNNING:
+        break;
+    case DAEMON_READERS_CLOSING:
+        if (!containers_is_idle(&d->containers) || !discovery_is_idle(&d->discovery) ||
+            !engine_is_idle(&d->engine))
+            break;
+        gather_hand_over(&d->gather);
+        d->state = DAEMON_SINK_CLOSING;
+        sink_close(d->sink);
+        if (d->grace_over)
+            sink_abort(d->sink);
+        break;
+    case DAEMON_SINK_CLOSING:
+        if (!d->sink_closed)
+            break;
+        say_goodbye(d);
+        d->state = DAEMON_TIMER_LANDING;
+        ring_cancel(d->ring, &d->grace_op);
+        break;
+    case DAEMON_TIMER_LANDING:
+        if (op_in_flight(&d->grace_op))
+            break;
+        d->state = DAEMON_LOG_LANDING;
+        log_writer_close(&d->log);
+        break;
+    case DAEMON_LOG_LANDING:
+        break;
+    }
+    if (d->state == DAEMON_LOG_LANDING && log_writer_is_idle(&d->log))
+        ring_stop(d->ring);
+}
+
+/* ---- running ---- */
+
+static void watch_sink(struct daemon *d)
+{
+    int error = d->sink->last_error;
+
+    if (error == d->sink_error)
+        return;
+    if (error == 0)
+        log_info("Output works again", LOG_STR("output", d->config->output_path));
+    else
+        log_error("Output can't be written, lines wait", LOG_STR("output", d->config->output_path),
+                  LOG_ERRNO(error));
+    d->sink_error = error;
+    if (error == -EPIPE && d->state == DAEMON_RUNNING) {
+        /* The reader of our standard output is gone and will not come back. */
+        d->exit_code = EXIT_FAILED;
+        d->grace_over = true;
+        begin_shutdown(d);
+    }
+}
+
+static void on_pass_end(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    gather_hand_over(&d->gather);
+    watch_sink(d);
+    step(d);
+    log_writer_flush(&d->log);
+}
+
+static void on_engine_up(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    discovery_engine_up(&d->discovery);
+    containers_engine_up(&d->containers);
+}
+
+static void on_gather_pause(void *ctx, bool paused)
+{
+    struct daemon *d = ctx;
+
+    if (paused)
+        log_warn("Output is slower than the containers, reading pauses",
+                 LOG_INT("queued_bytes", d->sink->queued_bytes));
+    containers_pause(&d->containers, paused);
+}
+
+static void on_sink_progress(void *ctx, struct sink *sink)
+{
+    struct daemon *d = ctx;
+
+    gather_progress(&d->gather);
+}
+
+static void on_sink_closed(void *ctx, struct sink *sink)
+{
+    struct daemon *d = ctx;
+
+    d->sink_closed = true;
+}
+
+static int open_sink(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct sink_events events = {
+        .on_progress = on_sink_progress,
+        .on_closed = on_sink_closed,
+        .ctx = d,
+    };
+    struct sink_file_options options = {
+        .directory = c->output_path,
+        .path_template = c->output_template,
+        .rotate_bytes = c->output_rotate_bytes,
+        .rotate_keep = c->output_rotate_keep,
+        .open_files_max = c->output_open_files_max,
+        .retry_ms = c->output_retry_ms,
+    };
+    char why[256] = "";
+    int r;
+
+    if (strcmp(c->output_path, "stdout") == 0)
+        r = sink_stdout_create(d->ring, STDOUT_FILENO, &events, &d->sink);
+    else
+        r = sink_file_create(d->ring, &options, &events, &d->sink, why, sizeof why);
+    if (r < 0)
+        log_error("Output can't be opened", LOG_STR("output", c->output_path),
+                  LOG_STR("reason", why), LOG_ERRNO(r));
+    return r;
+}
+
+/* A stream is a socket in the ring's table, and the table may be no larger than this limit. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* the ring says so if it is not enough */
+}
+
+static int open_ring(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct ring_options options = {
+        .entries = (unsigned)c->ring_entries,
+        .sockets_max = (unsigned)c->ring_sockets_max,
+        .buffers_count = (unsigned)c->ring_buffers,
+        .buffer_bytes = (unsigned)c->ring_buffer_bytes,
+        .batch_pause_us = c->ring_batch_pause_ms * 1000,
+    };
+    struct ring_refusal refusal;
+    int r;
+
+    raise_descriptor_limit();
+    r = ring_create(&options, &d->ring, &refusal);
+    if (r < 0)
+        log_error("io_uring refused", LOG_STR("reason", refusal.reason), LOG_ERRNO(r));
+    return r;
+}
+
+static int wire(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct engine_events engine_events = {.on_up = on_engine_up, .ctx = d};
+    int64_t now_ns = clock_wall_ns();
+    int r;
+
+    d->gather = (struct gather){
+        .config = c, .sink = d->sink, .on_pause = on_gather_pause, .ctx = d};
+    engine_init(&d->engine, d->ring, c, &engine_events);
+    r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, c);
+    if (r < 0)
+        return r;
+    r = config_since_parse(c->stream_since, now_ns, &d->containers.floor_ns,
+                           &d->containers.floor_is_now);
+    if (r < 0)
+        return r;
+    if (self_container_id(d->self_id))
+        d->containers.self_id = d->self_id;
+    discovery_init(&d->discovery, &d->engine, &d->containers);
+    d->waker = (struct ring_waker){.fn = on_wake, .ctx = d};
+    ring_add_waker(d->ring, &d->waker);
+    d->grace_op.done = on_grace_over;
+    return 0;
+}
+
+static void run(struct daemon *d)
+{
+    int r;
+
+    log_info("Starting", LOG_STR("version", RINGTAIL_VERSION), LOG_STR("backend", ring_describe(d->ring)),
+             LOG_STR("engine", d->config->engine_url), LOG_STR("output", d->config->output_path),
+             LOG_STR("since", d->config->stream_since));
+    log_writer_init(&d->log, d->ring);
+    atomic_store(&signal_ring, d->ring);
+    if (atomic_load(&signals_seen) > 0)
+        ring_wake(d->ring);
+    engine_start(&d->engine);
+    r = ring_run(d->ring, on_pass_end, d);
+    atomic_store(&signal_ring, NULL);
+    if (r < 0) {
+        log_writer_close(&d->log);
+        log_error("The ring failed", LOG_ERRNO(r));
+        d->exit_code = EXIT_FAILED;
+        /* What is in flight can't land any more, so nothing it points to may be freed. */
+        _exit(EXIT_FAILED);
+    }
+    log_writer_finish(&d->log);
+}
+
+int daemon_run(const struct config *config)
+{
+    struct log_options log = {
+        .level = (enum log_level)config->log_level,
+        .format = (enum log_format)config->log_format,
+        .burst_lines = (uint32_t)config->log_burst,
+        .window_ms = 10000,
+    };
+    struct daemon d = {.config = config, .exit_code = EXIT_CLEAN};
+
+    log_init(&log);
+    catch_signals();
+    if (open_ring(&d) < 0)
+        return EXIT_REFUSED;
+    if (open_sink(&d) < 0 || wire(&d) < 0) {
+        d.exit_code = EXIT_FAILED;
+    } else {
+        run(&d);
+        discovery_finish(&d.discovery);
+        containers_finish(&d.containers);
+    }
+    sink_destroy(d.sink);
+    ring_destroy(d.ring);
+    return d.exit_code;
+}

@@ -1,0 +1,36 @@
+/*
+ * Where the lines of all streams come together: the open batch, and the bound on what waits for the sink.
+ *
+ * A batch is handed over when it is full or when the pass ends. When the sink holds more than the queue's bound, `pause`
+ * is called once, and `resume` once half of it is free.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ringtail/control/config.h"
+#include "ringtail/record/batch.h"
+#include "ringtail/record/line.h"
+#include "ringtail/sink/sink.h"
+
+struct gather {
+    const struct config *config;
+    struct sink *sink;
+    struct batch *open; /* NULL between batches */
+    bool paused;
+    void (*on_pause)(void *ctx, bool paused);
+    void *ctx;
+    uint64_t lines, bytes; /* taken in */
+    uint64_t lines_settled;
+    uint64_t pauses;
+};
+
+/** Copies the line into the open batch (or takes its heap). Returns 0 or -ENOMEM. */
+int gather_line(struct gather *g, struct source *source, const struct line *line);
+
+/** Hands the open batch over. */
+void gather_hand_over(struct gather *g);
+
+/** The sink holds less than before. */
+void gather_progress(struct gather *g);

@@ -1,0 +1,203 @@
+/* src/control/stream.h. Silent: the container speaks. */
+#include "stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/macros.h"
+#include "ringtail/docker/reply.h"
+
+#define MESSAGE_MAX 1024
+
+static_assert(FRAME_BEGIN == PART_BEGIN && FRAME_END == PART_END, "one meaning, two rooms");
+static_assert((int)FRAME_STDOUT == (int)RECORD_STDOUT && (int)FRAME_STDERR == (int)RECORD_STDERR,
+              "one meaning, two rooms");
+
+static int keep_message(struct stream *s, struct slice text)
+{
+    size_t room = MESSAGE_MAX - s->message.len;
+
+    return buf_append(&s->message, text.data, MIN(text.len, room));
+}
+
+static int on_part(void *ctx, const struct part *part)
+{
+    struct stream *s = ctx;
+    int r;
+
+    s->records++;
+    switch (splice_judge(s->history, &s->cursor, part)) {
+    case SPLICE_DROP:
+        return 0;
+    case SPLICE_WIDEN:
+        s->wider = true;
+        return -ECANCELED;
+    case SPLICE_DELIVER:
+        break;
+    }
+    r = line_joiner_feed(s->joiner, part);
+    if (r < 0)
+        return r;
+    splice_delivered(s->history, part);
+    s->delivered++;
+    return 0;
+}
+
+static int on_piece(void *ctx, enum frame_stream stream, struct slice piece, unsigned flags)
+{
+    struct stream *s = ctx;
+
+    if (unlikely(stream == FRAME_ERROR)) {
+        s->engine_error = true;
+        return keep_message(s, piece);
+    }
+    return part_reader_feed(&s->parts, (enum record_stream)stream, piece, flags);
+}
+
+static int on_head(void *ctx, const struct http_head *head)
+{
+    struct stream *s = ctx;
+
+    s->status = head->status;
+    if (s->status != 200)
+        return 0;
+    s->open = true;
+    s->events.on_open(s->events.ctx);
+    return 0;
+}
+
+static int on_body(void *ctx, struct slice span, unsigned flags)
+{
+    struct stream *s = ctx;
+
+    if (unlikely(!s->open))
+        return keep_message(s, span);
+    if (s->cursor.mode != SPLICE_LIVE)
+        s->last_part_at_mono_ns = clock_mono_ns();
+    if (!s->is_tty)
+        return frame_reader_feed(&s->frames, span);
+    if (flags & HTTP_CHUNK_END) {
+        tty_reader_chunk_end(&s->tty);
+        return 0;
+    }
+    return tty_reader_feed(&s->tty, span, (flags & HTTP_CHUNK_BEGIN) != 0);
+}
+
+/* What the end of the connection means, given what came before it. */
+static void conclude(struct stream *s, int result, struct stream_end *end, char *message,
+                     size_t message_size)
+{
+    *end = (struct stream_end){.kind = STREAM_BROKEN, .result = result, .message = message};
+    end->engine_error = s->engine_error;
+    message[0] = '\0';
+    if (s->message.len > 0)
+        reply_error_message(buf_slice(&s->message), message, message_size);
+    if (s->closed) {
+        end->kind = STREAM_CLOSED;
+    } else if (s->wider) {
+        end->kind = STREAM_WIDER;
+    } else if (result < 0) {
+        return;
+    } else if (s->status != 200) {
+        end->kind = STREAM_REFUSED;
+        end->status = s->status;
+    } else {
+        int r = s->is_tty ? tty_reader_finish(&s->tty) : 0;
+
+        if (s->wider || (r == 0 && splice_is_unplaced(&s->cursor)))
+            end->kind = STREAM_WIDER;
+        else if (r < 0 || (!s->is_tty && !frame_reader_is_whole(&s->frames)))
+            end->result = r < 0 ? r : -EBADMSG;
+        else
+            end->kind = STREAM_COMPLETE;
+    }
+}
+
+static void on_closed(void *ctx, int result)
+{
+    struct stream *s = ctx;
+    char message[256];
+    struct stream_end end;
+
+    s->exchange = NULL;
+    conclude(s, result, &end, message, sizeof message);
+    part_reader_finish(&s->parts);
+    s->events.on_end(s->events.ctx, &end);
+    buf_finish(&s->message);
+    free(s);
+}
+
+static const struct http_handlers handlers = {
+    .reply = {.on_head = on_head, .on_body = on_body},
+    .on_closed = on_closed,
+};
+
+int stream_open(struct engine *engine, const struct stream_request *request,
+                struct splice_history *history, struct line_joiner *joiner,
+                const struct stream_events *events, struct stream **ret)
+{
+    struct http_options options = engine_http_options(engine);
+    const struct config *config = engine->config;
+    struct api_logs_query query = {.follow = request->follow};
+    struct splice_query plan;
+    struct buf text = {0};
+    struct stream *s = calloc(1, sizeof *s);
+    int r;
+
+    if (!s)
+        return -ENOMEM;
+    splice_plan(history, request->level, clock_wall_ns(), &plan);
+    query.tail = request->past_error ? 1 : plan.tail;
+    query.has_since = plan.has_since && !request->past_error;
+    query.since_ns = MAX(plan.since_ns, 0);
+    s->events = *events;
+    s->history = history;
+    s->joiner = joiner;
+    s->is_tty = request->tty;
+    s->follow = request->follow;
+    s->opened_at_mono_ns = s->last_part_at_mono_ns = clock_mono_ns();
+    splice_cursor_init(&s->cursor, request->past_error ? SPLICE_LEVELS - 1 : request->level);
+    s->parts = (struct part_reader){
+        .on_part = on_part, .ctx = s, .size_max = (size_t)config->stream_max_frame_bytes};
+    s->frames = (struct frame_reader){
+        .on_piece = on_piece, .ctx = s, .size_max = (uint32_t)config->stream_max_frame_bytes};
+    s->tty = (struct tty_reader){.on_piece = on_piece, .ctx = s};
+    options.want_chunks = s->is_tty;
+
+    r = api_request_logs(&text, engine->version, request->id, &query);
+    if (r == 0)
+        r = http_open(engine->ring, &options, &text, &handlers, s, &s->exchange);
+    buf_finish(&text);
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->closed)
+        return;
+    s->closed = true;
+    http_close(s->exchange);
+}
+
+void stream_give_up_seeking(struct stream *s)
+{
+    if (s->closed || s->wider)
+        return;
+    s->wider = true;
+    http_close(s->exchange);
+}
+
+void stream_pause(struct stream *s, bool pause)
+{
+    if (pause)
+        http_pause(s->exchange);
+    else
+        http_resume(s->exchange);
+}
