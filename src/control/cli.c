@@ -1,6 +1,6 @@
 /*
- * control/cli.h. What is set later wins: defaults, DOCKER_HOST, the file, then --set and its short forms in the
- * order of the command line.
+ * control/cli.h. What is set later wins: defaults, DOCKER_HOST, the file, then --set and its short
+ * forms in the order of the command line.
  */
 #include "ringtail/control/cli.h"
 
@@ -25,7 +25,8 @@ static const char usage[] =
     "  -e, --engine URL      the Engine's socket: unix:///path (else DOCKER_HOST, else\n"
     "                        unix:///var/run/docker.sock)\n"
     "  -o, --output WHERE    stdout, or a directory for one file per container\n"
-    "      --since WHEN      now, all, a duration back (1h30m), or a timestamp: where to begin in a\n"
+    "      --since WHEN      now, all, a duration back (1h30m), or a timestamp: where to begin in "
+    "a\n"
     "                        log at first contact\n"
     "  -h, --help            this text and all options\n"
     "      --version         print the version\n"
@@ -59,8 +60,22 @@ static int print_help(void)
 
 static int print_options(void)
 {
+    static const char title[] =
+        "# Configuration\n"
+        "\n"
+        "Every option of ringtail, as `ringtail options` prints it. An option is set, later ones "
+        "winning, by its\n"
+        "default, by `DOCKER_HOST` (the Engine's socket alone), in the YAML file of `--config` "
+        "(dots are nesting), and\n"
+        "by `--set KEY=VALUE`, `--engine`, `--output` and `--since`. `ringtail check` finds "
+        "everything that is wrong\n"
+        "without running.\n"
+        "\n";
     struct buf out = {0};
-    int r = options_write_markdown(config_options(), &out);
+    int r = buf_append_str(&out, title);
+
+    if (r == 0)
+        r = options_write_markdown(config_options(), &out);
 
     if (r == 0)
         (void)fwrite(out.data, 1, out.len, stdout);
@@ -92,8 +107,8 @@ struct arg {
 };
 
 /*
- * Takes the argument at argv[*at] (and its value behind it, or behind an equals sign), moving *at on.
- * Returns 0, or -EINVAL with the problem added.
+ * Takes the argument at argv[*at] (and its value behind it, or behind an equals sign), moving *at
+ * on. Returns 0, or -EINVAL with the problem added.
  */
 static int take_arg(char **argv, int argc, int *at, struct arg *ret,
                     struct option_problems *problems)
@@ -102,7 +117,8 @@ static int take_arg(char **argv, int argc, int *at, struct arg *ret,
 
     for (size_t i = 0; i < ARRAY_SIZE(args); i++) {
         size_t len = strlen(args[i].name);
-        bool is_long = strncmp(text, args[i].name, len) == 0 && (text[len] == '\0' || text[len] == '=');
+        bool is_long =
+            strncmp(text, args[i].name, len) == 0 && (text[len] == '\0' || text[len] == '=');
         bool is_short = args[i].letter && text[0] == '-' && text[1] == args[i].letter;
 
         if (!is_long && !is_short)

@@ -57,9 +57,10 @@ static const struct option options[] = {
     OPT_DURATION("discovery.resync_interval", discovery_resync_ms, "50ms", "1m", "30s",
                  "Events say what to follow at once; a full listing this often catches the events "
                  "that never came."),
-    OPT_LIST("containers.include", containers_include,
-             "Follow only containers whose name matches one of these shell patterns (web-*). Empty: "
-             "all."),
+    OPT_LIST(
+        "containers.include", containers_include,
+        "Follow only containers whose name matches one of these shell patterns (web-*). Empty: "
+        "all."),
     OPT_LIST("containers.exclude", containers_exclude,
              "Never follow containers whose name matches one of these shell patterns."),
     OPT_BOOL("containers.follow_self", containers_follow_self, "false",
@@ -105,9 +106,10 @@ static const struct option options[] = {
     OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
                  "A write that failed (disk full, say) is tried again this often; nothing is "
                  "dropped."),
-    OPT_SIZE("queue.max_bytes", queue_max_bytes, "1MiB", "64GiB", "32MiB",
-             "Lines waiting for the output in memory; when it is full, reading pauses until half of "
-             "it is free."),
+    OPT_SIZE(
+        "queue.max_bytes", queue_max_bytes, "1MiB", "64GiB", "32MiB",
+        "Lines waiting for the output in memory; when it is full, reading pauses until half of "
+        "it is free."),
     OPT_SIZE("queue.batch_bytes", queue_batch_bytes, "4KiB", "16MiB", "256KiB",
              "A batch is handed over at this size, or as soon as there is nothing more to read."),
 #undef OPT_GROUP
@@ -125,12 +127,14 @@ static const struct option options[] = {
                  "buffers come back full. 0: never."),
 #undef OPT_GROUP
 #define OPT_GROUP "Process"
-    OPT_ENUM("log.level", log_level, "info", log_levels, "Least level of ringtail's own log lines."),
+    OPT_ENUM("log.level", log_level, "info", log_levels,
+             "Least level of ringtail's own log lines."),
     OPT_ENUM("log.format", log_format, "auto", log_formats,
              "Own log on stderr as text or JSON lines; auto: text on a terminal, else JSON."),
-    OPT_INT("log.burst", log_burst, "0", "1000000", "200",
-            "Lines that one place in the program may log in 10 s; what is left out is counted. 0: no "
-            "limit."),
+    OPT_INT(
+        "log.burst", log_burst, "0", "1000000", "200",
+        "Lines that one place in the program may log in 10 s; what is left out is counted. 0: no "
+        "limit."),
     OPT_DURATION("run.grace_period", run_grace_ms, "0", "1h", "10s",
                  "After SIGTERM or SIGINT, what was read is written out for this long at most."),
 #undef OPT_GROUP
@@ -218,8 +222,7 @@ int config_check(const struct config *c, struct option_problems *problems)
     if (sink_file_check_template(c->output_template, why, sizeof why) < 0)
         option_problems_add(problems, "output.template: %s", why);
     if (c->engine_reconnect_min_ms > c->engine_reconnect_max_ms)
-        option_problems_add(problems,
-                            "engine.reconnect_min is longer than engine.reconnect_max");
+        option_problems_add(problems, "engine.reconnect_min is longer than engine.reconnect_max");
     if (c->ring_buffers & (c->ring_buffers - 1))
         option_problems_add(problems, "ring.buffers: %lld is not a power of two",
                             (long long)c->ring_buffers);

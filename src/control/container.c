@@ -11,7 +11,8 @@
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 
-/* A stream that lived this long was no failed try: the next break starts from the first pause again. */
+/* A stream that lived this long was no failed try: the next break starts from the first pause
+ * again. */
 #define STREAM_PROVEN_NS (10 * NSEC_PER_SEC)
 /* After so many errors of the Engine inside a log, only the newest record is asked for. */
 #define ENGINE_ERRORS_BEFORE_SKIP 3
@@ -26,10 +27,9 @@ static const uint16_t container_edges[CONTAINER_STATE_COUNT] = {
     [CONTAINER_IDLE] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_INSPECTING),
     [CONTAINER_WAITING] = BIT(CONTAINER_OPENING) | BIT(CONTAINER_INSPECTING) |
                           BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
-    [CONTAINER_OPENING] = BIT(CONTAINER_READING) | BIT(CONTAINER_WAITING) |
-                          BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_REFUSED) | BIT(CONTAINER_IDLE),
-    [CONTAINER_READING] =
-        BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
+    [CONTAINER_OPENING] = BIT(CONTAINER_READING) | BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) |
+                          BIT(CONTAINER_REFUSED) | BIT(CONTAINER_IDLE),
+    [CONTAINER_READING] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
     [CONTAINER_BACKOFF] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
     [CONTAINER_REFUSED] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
 };
@@ -124,7 +124,8 @@ static void stand_in_line(struct container *c)
     list_append(&c->all->waiting, &c->link);
 }
 
-/* From any state that has nothing under way: on to whatever is next for this container. May free it. */
+/* From any state that has nothing under way: on to whatever is next for this container. May free
+ * it. */
 static void container_go(struct container *c)
 {
     struct containers *all = c->all;
@@ -229,7 +230,8 @@ static int learn(struct container *c, const struct reply_inspect *reply)
     c->joiner.parts_lack_newline =
         c->driver_is_local &&
         api_version_compare(c->all->engine->version, version_drops_newline) <= 0;
-    /* A log that is younger than the floor is read from its beginning, without trying short tails. */
+    /* A log that is younger than the floor is read from its beginning, without trying short tails.
+     */
     if (reply->started_at_ns > c->history.floor_ns)
         c->history.floor_is_far = true;
     c->inspected = true;
@@ -301,8 +303,8 @@ static void on_stream_open(void *ctx)
 }
 
 /*
- * 501 can't change during a run; all else may. 404 and 409 are the usual answers for a container that is being
- * removed: the listing or the event that says so settles it.
+ * 501 can't change during a run; all else may. 404 and 409 are the usual answers for a container
+ * that is being removed: the listing or the event that says so settles it.
  */
 static void refused(struct container *c, const struct stream_end *end)
 {
@@ -322,17 +324,17 @@ static void refused(struct container *c, const struct stream_end *end)
         c->refusal_said = true;
     }
     container_enter(c, CONTAINER_REFUSED);
-    c->due_mono_ns = for_good ? INT64_MAX
-                              : clock_mono_ns() +
-                                    all->config->stream_retry_refused_ms * NSEC_PER_MSEC;
+    c->due_mono_ns = for_good
+                         ? INT64_MAX
+                         : clock_mono_ns() + all->config->stream_retry_refused_ms * NSEC_PER_MSEC;
     if (!for_good)
         list_append(&all->refused, &c->link);
 }
 
 static void run_ended(struct container *c, bool was_follow)
 {
-    bool held_back = was_follow && api_version_compare(c->all->engine->version,
-                                                       version_ends_whole) < 0;
+    bool held_back =
+        was_follow && api_version_compare(c->all->engine->version, version_ends_whole) < 0;
 
     log_debug("Stream ended", LOG_CONTAINER(c));
     c->level = c->attempt = c->engine_errors = 0;
@@ -362,8 +364,7 @@ static void broken(struct container *c, const struct stream_end *end, bool prove
                  LOG_STR("reason", end->message));
     } else if (end->result == -EBADMSG || end->result == -EMSGSIZE || end->result == -ENOMEM ||
                end->result == -ENFILE) {
-        log_warn("Log stream unusable, opening it again", LOG_CONTAINER(c),
-                 LOG_ERRNO(end->result));
+        log_warn("Log stream unusable, opening it again", LOG_CONTAINER(c), LOG_ERRNO(end->result));
     } else {
         engine_doubt(all->engine);
     }

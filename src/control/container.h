@@ -11,9 +11,9 @@
  *    BACKOFF ─────────┘◄────────────┤ broken             │
  *                                   └──► REFUSED ────────┘ until the next start, or for a while
  *
- * WAITING is for a slot (openings are bounded) and for the Engine. One stream per container id, whatever
- * events say. A container's life and its streams' lives are apart: a stream may be opened any number
- * of times without a line coming twice or getting lost (record/splice.h).
+ * WAITING is for a slot (openings are bounded) and for the Engine. One stream per container id,
+ * whatever events say. A container's life and its streams' lives are apart: a stream may be opened
+ * any number of times without a line coming twice or getting lost (record/splice.h).
  */
 #pragma once
 
@@ -113,8 +113,8 @@ void containers_rename(struct containers *all, const char *id, const char *name)
 /** The Engine has removed it: forgotten as soon as its log is read to the end. */
 void containers_remove(struct containers *all, const char *id);
 
-/* A listing of everything the Engine has: begin when it is asked for, then see each row, then end: what was there at
- * the beginning and was not seen is removed. */
+/* A listing of everything the Engine has: begin when it is asked for, then see each row, then end:
+ * what was there at the beginning and was not seen is removed. */
 void containers_listing_begin(struct containers *all);
 void containers_listing_see(struct containers *all, const struct reply_container *row);
 void containers_listing_end(struct containers *all);

@@ -1,9 +1,11 @@
 /*
  * control/daemon.h. Wires the rooms together; owns the order in which they end:
  *
- *   discovery, containers, engine (what reads)  ──►  gather, sink (what was read)  ──►  own log, ring
+ *   discovery, containers, engine (what reads)  ──►  gather, sink (what was read)  ──►  own log,
+ * ring
  *
- * Ending is not a chain of callbacks but a question asked after each pass: what is idle by now, and what comes next?
+ * Ending is not a chain of callbacks but a question asked after each pass: what is idle by now, and
+ * what comes next?
  */
 #include "ringtail/control/daemon.h"
 
@@ -302,8 +304,8 @@ static int wire(struct daemon *d)
     int64_t now_ns = clock_wall_ns();
     int r;
 
-    d->gather = (struct gather){
-        .config = c, .sink = d->sink, .on_pause = on_gather_pause, .ctx = d};
+    d->gather =
+        (struct gather){.config = c, .sink = d->sink, .on_pause = on_gather_pause, .ctx = d};
     engine_init(&d->engine, d->ring, c, &engine_events);
     r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, c);
     if (r < 0)
@@ -325,9 +327,9 @@ static void run(struct daemon *d)
 {
     int r;
 
-    log_info("Starting", LOG_STR("version", RINGTAIL_VERSION), LOG_STR("backend", ring_describe(d->ring)),
-             LOG_STR("engine", d->config->engine_url), LOG_STR("output", d->config->output_path),
-             LOG_STR("since", d->config->stream_since));
+    log_info("Starting", LOG_STR("version", RINGTAIL_VERSION),
+             LOG_STR("backend", ring_describe(d->ring)), LOG_STR("engine", d->config->engine_url),
+             LOG_STR("output", d->config->output_path), LOG_STR("since", d->config->stream_since));
     log_writer_init(&d->log, d->ring);
     atomic_store(&signal_ring, d->ring);
     if (atomic_load(&signals_seen) > 0)

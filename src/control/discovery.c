@@ -9,7 +9,8 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/docker/reply.h"
 
-/* One event carries all labels of its container; what is longer than this is left to the next listing. */
+/* One event carries all labels of its container; what is longer than this is left to the next
+ * listing. */
 #define EVENT_BYTES_MAX (1 << 20)
 /* A subscription that lived this long was no failed try. */
 #define EVENTS_PROVEN_NS (10 * NSEC_PER_SEC)
@@ -107,7 +108,8 @@ static void on_event(struct discovery *d, struct slice line)
     case EVENT_DESTROY:
         containers_remove(d->containers, event.id);
         break;
-    case EVENT_DIE: /* a hint only: the log's end is the last chunk, which may come later or earlier */
+    case EVENT_DIE: /* a hint only: the log's end is the last chunk, which may come later or earlier
+                     */
     case EVENT_STOP:
     case EVENT_KILL:
     case EVENT_PAUSE:

@@ -1,9 +1,9 @@
 /*
- * Which containers there are: subscribe to events, then list, then list again for ever. Events shorten the
- * wait; the listing is the truth.
+ * Which containers there are: subscribe to events, then list, then list again for ever. Events
+ * shorten the wait; the listing is the truth.
  *
- * The events are always read at once, whatever else waits: a reader that stalls there slows every operation of
- * the whole Engine by 100 ms an event (measured on 20.10 and 28.5).
+ * The events are always read at once, whatever else waits: a reader that stalls there slows every
+ * operation of the whole Engine by 100 ms an event (measured on 20.10 and 28.5).
  */
 #pragma once
 

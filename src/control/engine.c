@@ -144,8 +144,9 @@ static const char *advice(int error)
 /* The Engine is not there or not usable. Waits and tries for ever: engines are restarted. */
 static void engine_is_not_there(struct engine *e, int error)
 {
-    int64_t delay_ms = random_backoff_ms(&e->random, e->attempt++, e->config->engine_reconnect_min_ms,
-                                         e->config->engine_reconnect_max_ms);
+    int64_t delay_ms =
+        random_backoff_ms(&e->random, e->attempt++, e->config->engine_reconnect_min_ms,
+                          e->config->engine_reconnect_max_ms);
 
     e->state = ENGINE_DOWN;
     if (e->closing)

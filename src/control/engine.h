@@ -22,8 +22,8 @@
 struct engine;
 
 /**
- * A call's end: result 0 with status and body (good during the call), or a negative errno as http.h's on_closed.
- * Called once for each engine_call_start; -ECANCELED when the engine is closed.
+ * A call's end: result 0 with status and body (good during the call), or a negative errno as
+ * http.h's on_closed. Called once for each engine_call_start; -ECANCELED when the engine is closed.
  */
 typedef void (*engine_reply_fn)(void *ctx, int result, unsigned status, struct slice body);
 
@@ -41,7 +41,8 @@ struct engine_call {
 };
 
 struct engine_events {
-    /** Connected (again): streams may be opened. Also after mere doubt, so it may come twice in a row. */
+    /** Connected (again): streams may be opened. Also after mere doubt, so it may come twice in a
+     * row. */
     void (*on_up)(void *ctx);
     void *ctx;
 };
@@ -87,6 +88,7 @@ void engine_call_start(struct engine *e, struct engine_call *call, struct buf *r
 /** Options that every exchange with this Engine shares. */
 struct http_options engine_http_options(const struct engine *e);
 
-/** Ends all calls with -ECANCELED. Nothing may be started from then on. Idle when engine_is_idle. */
+/** Ends all calls with -ECANCELED. Nothing may be started from then on. Idle when engine_is_idle.
+ */
 void engine_close(struct engine *e);
 bool engine_is_idle(const struct engine *e);

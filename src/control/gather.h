@@ -1,8 +1,9 @@
 /*
- * Where the lines of all streams come together: the open batch, and the bound on what waits for the sink.
+ * Where the lines of all streams come together: the open batch, and the bound on what waits for the
+ * sink.
  *
- * A batch is handed over when it is full or when the pass ends. When the sink holds more than the queue's bound, `pause`
- * is called once, and `resume` once half of it is free.
+ * A batch is handed over when it is full or when the pass ends. When the sink holds more than the
+ * queue's bound, `pause` is called once, and `resume` once half of it is free.
  */
 #pragma once
 

@@ -21,8 +21,8 @@ static bool take_line(void *ctx, struct slice line)
 
 static void write_rest(struct log_writer *w)
 {
-    ring_write(w->ring, &w->write_op, STDERR_FILENO,
-               slice_from(buf_slice(&w->writing), w->written), -1);
+    ring_write(w->ring, &w->write_op, STDERR_FILENO, slice_from(buf_slice(&w->writing), w->written),
+               -1);
 }
 
 static void on_written(struct op *op, int res)

@@ -1,6 +1,6 @@
 /*
- * ringtail's own log lines to stderr through the ring, so that a stalled terminal or pipe stalls nobody. Bounded:
- * lines that find no room are counted (base/log.h).
+ * ringtail's own log lines to stderr through the ring, so that a stalled terminal or pipe stalls
+ * nobody. Bounded: lines that find no room are counted (base/log.h).
  */
 #pragma once
 
@@ -25,7 +25,8 @@ void log_writer_init(struct log_writer *w, struct ring *ring);
 /** On the ring's thread, now and then: starts writing what has come. */
 void log_writer_flush(struct log_writer *w);
 
-/** Lines go straight to stderr again. A write in flight is cancelled; wait for log_writer_is_idle. */
+/** Lines go straight to stderr again. A write in flight is cancelled; wait for log_writer_is_idle.
+ */
 void log_writer_close(struct log_writer *w);
 bool log_writer_is_idle(const struct log_writer *w);
 

@@ -68,5 +68,6 @@ static bool find_in_file(const char *path, char ret_id[REPLY_ID_LEN + 1])
 
 bool self_container_id(char ret_id[REPLY_ID_LEN + 1])
 {
-    return find_in_file("/proc/self/mountinfo", ret_id) || find_in_file("/proc/self/cgroup", ret_id);
+    return find_in_file("/proc/self/mountinfo", ret_id) ||
+           find_in_file("/proc/self/cgroup", ret_id);
 }

@@ -1,6 +1,6 @@
 /*
- * One logs response: the place where http, frames, parts, the splice and lines meet. Lives from the request to
- * the end of the reply; a container has one after the other.
+ * One logs response: the place where http, frames, parts, the splice and lines meet. Lives from the
+ * request to the end of the reply; a container has one after the other.
  */
 #pragma once
 
@@ -59,11 +59,12 @@ struct stream {
 struct stream_request {
     struct slice id;
     bool tty, follow;
-    unsigned level; /* of the splice */
+    unsigned level;  /* of the splice */
     bool past_error; /* only the newest record: what lies before it can't be read */
 };
 
-/** Sends the request. Returns 0; -ENOMEM and so on, then there is no stream and on_end never comes. */
+/** Sends the request. Returns 0; -ENOMEM and so on, then there is no stream and on_end never comes.
+ */
 int stream_open(struct engine *engine, const struct stream_request *request,
                 struct splice_history *history, struct line_joiner *joiner,
                 const struct stream_events *events, struct stream **ret);

@@ -147,6 +147,8 @@ int api_request_ping(struct buf *out)
 
 int api_request_version(struct buf *out, struct api_version v)
 {
+    if (v.major == 0)
+        return request_append(out, false, "/version");
     return request_append(out, false, "/v%u.%u/version", v.major, v.minor);
 }
 

@@ -1,8 +1,9 @@
 /*
  * io/http.h: one exchange, from socket to close.
  *
- * Owns its operations, its socket and its request. Never frees itself while an operation is in flight: closing
- * cancels, waits for each to land, closes the socket, tells the owner, and only then frees.
+ * Owns its operations, its socket and its request. Never frees itself while an operation is in
+ * flight: closing cancels, waits for each to land, closes the socket, tells the owner, and only
+ * then frees.
  */
 #include "ringtail/io/http.h"
 
@@ -211,14 +212,16 @@ static void http_recv_done(struct op *op, int res)
 static void http_timer_done(struct op *op, int res)
 {
     struct http_exchange *x = container_of(op, struct http_exchange, timer_op);
+    int64_t used_ms;
 
     if (x->state == HTTP_CLOSING) {
         http_try_close(x);
         return;
     }
-    if (res == -ECANCELED) { /* the head is complete: only the deadline is left to watch */
-        int64_t used_ms = (clock_mono_ns() - x->opened_at_mono_ns) / NSEC_PER_MSEC;
-
+    used_ms = (clock_mono_ns() - x->opened_at_mono_ns) / NSEC_PER_MSEC;
+    /* The head is complete, if only just in time: the deadline is left to watch. */
+    if (res == -ECANCELED || (res == -ETIME && x->reader.head_complete &&
+                              (x->deadline_ms <= 0 || used_ms < x->deadline_ms))) {
         if (x->deadline_ms > 0)
             ring_timer(x->ring, op, MAX(x->deadline_ms - used_ms, 1));
         return;
@@ -253,7 +256,7 @@ int http_open(struct ring *ring, const struct http_options *options, struct buf 
     struct http_exchange *x = calloc(1, sizeof *x);
     struct buf taken = *request;
     size_t path_len = strlen(options->path);
-    int64_t first_ms = options->head_timeout_ms > 0 ? options->head_timeout_ms : options->deadline_ms;
+    int64_t first_ms = options->head_timeout_ms;
 
     *request = (struct buf){0};
     if (!x || path_len >= sizeof x->addr.sun_path) {
@@ -281,6 +284,8 @@ int http_open(struct ring *ring, const struct http_options *options, struct buf 
     http_reader_init(&x->reader, &http_reply_handlers, x, options->head_bytes_max,
                      options->want_chunks);
 
+    if (first_ms <= 0 || (options->deadline_ms > 0 && options->deadline_ms < first_ms))
+        first_ms = options->deadline_ms;
     if (first_ms > 0)
         ring_timer(ring, &x->timer_op, first_ms);
     ring_socket(ring, &x->sock_op);
@@ -307,7 +312,8 @@ void http_resume(struct http_exchange *x)
     x->pause_wanted = false;
     if (x->state == HTTP_PAUSED) {
         http_enter(x, HTTP_READING);
-        /* A receive that the pause cancelled and that has not landed yet is armed again when it does. */
+        /* A receive that the pause cancelled and that has not landed yet is armed again when it
+         * does. */
         if (!op_in_flight(&x->recv_op) && !x->receiving)
             ring_recv(x->ring, &x->recv_op, x->sock, x->idle_timeout_ms);
     }

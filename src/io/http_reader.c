@@ -1,6 +1,6 @@
 /*
- * io/http_reader.h on llhttp. Keeps the two headers we use in fixed places, cut to size; knows nothing of
- * the other headers. Invariant: after `stopped` no handler runs.
+ * io/http_reader.h on llhttp. Keeps the two headers we use in fixed places, cut to size; knows
+ * nothing of the other headers. Invariant: after `stopped` no handler runs.
  */
 #include "ringtail/io/http_reader.h"
 
@@ -145,7 +145,8 @@ int http_reader_feed(struct http_reader *r, struct slice in)
     if (r->complete || r->stopped)
         return 0;
     if (!r->head_complete) {
-        /* A head is short: the bytes over the bound are looked at only once the head is known to be whole. */
+        /* A head is short: the bytes over the bound are looked at only once the head is known to be
+         * whole. */
         size_t room = r->head_bytes_max - r->head_bytes;
 
         head_left.len = MIN(in.len, room + 1);
@@ -168,7 +169,8 @@ int http_reader_feed(struct http_reader *r, struct slice in)
 int http_reader_finish(struct http_reader *r)
 {
     if (!r->complete && !r->stopped && r->head_complete)
-        (void)llhttp_finish(&r->parser); /* completes a body that ends with the connection; else an error */
+        (void)llhttp_finish(
+            &r->parser); /* completes a body that ends with the connection; else an error */
     return r->complete ? 0 : -ECONNRESET;
 }
 

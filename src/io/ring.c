@@ -1,17 +1,19 @@
 /*
  * The io_uring backend of io/ring.h.
  *
- * Owns the ring, the socket table, the pool of receive buffers and the eventfd behind ring_wake. Never
- * calls `done` from a start or a cancel: completions are collected into `landed` first and run after.
+ * Owns the ring, the socket table, the pool of receive buffers and the eventfd behind ring_wake.
+ * Never calls `done` from a start or a cancel: completions are collected into `landed` first and
+ * run after.
  *
  * Facts about the kernel that the code leans on were measured on 6.18 and read in its sources:
- *  - A completion is decided by the operation's own result alone; its LINK_TIMEOUT's says nothing, and is
- *    silenced by IOSQE_CQE_SKIP_SUCCESS.
+ *  - A completion is decided by the operation's own result alone; its LINK_TIMEOUT's says nothing,
+ * and is silenced by IOSQE_CQE_SKIP_SUCCESS.
  *  - The submission queue is consumed in order, so a cancel queued before an operation's next start
  *    cannot hit that next start although both carry the same user_data.
  *  - Multishot receives can lose the end of a unix stream under load; one-shot receives do not.
  *  - DEFER_TASKRUN runs some twenty completions an enter: go on while IORING_SQ_TASKRUN is set.
- *  - Requests with links defeat the lazy wake-up of waits for many completions, so batching is a sleep outside the ring.
+ *  - Requests with links defeat the lazy wake-up of waits for many completions, so batching is a
+ * sleep outside the ring.
  */
 #include "ringtail/io/ring.h"
 
@@ -36,7 +38,8 @@
 #define USER_DATA_IGNORED 0
 
 #define BUFFER_GROUP 1
-/* Callbacks run between collections, so a flood of one kind cannot keep on_pass_end waiting for ever. */
+/* Callbacks run between collections, so a flood of one kind cannot keep on_pass_end waiting for
+ * ever. */
 #define PASS_COLLECTIONS_MAX 64
 
 enum op_place { PLACE_NOWHERE, PLACE_KERNEL, PLACE_PARKED, PLACE_LANDED };
@@ -44,8 +47,8 @@ enum op_place { PLACE_NOWHERE, PLACE_KERNEL, PLACE_PARKED, PLACE_LANDED };
 struct ring {
     struct io_uring uring;
     struct ring_options options;
-    bool deferred;   /* DEFER_TASKRUN: nothing interrupts a pause */
-    bool skip_cqe;   /* IOSQE_CQE_SKIP_SUCCESS is there */
+    bool deferred; /* DEFER_TASKRUN: nothing interrupts a pause */
+    bool skip_cqe; /* IOSQE_CQE_SKIP_SUCCESS is there */
     bool stopping;
     bool saw_data, saw_full_buffer; /* in this pass */
 
@@ -69,11 +72,11 @@ struct ring {
 const char *op_kind_name(enum op_kind kind)
 {
     static const char *const names[OP_KIND_COUNT] = {
-        [OP_NONE] = "none",     [OP_SOCKET] = "socket", [OP_CONNECT] = "connect",
-        [OP_SEND] = "send",     [OP_RECV] = "recv",     [OP_CLOSE] = "close",
-        [OP_TIMER] = "timer",   [OP_OPEN] = "open",     [OP_READ] = "read",
-        [OP_WRITE] = "write",   [OP_FSYNC] = "fsync",   [OP_RENAME] = "rename",
-        [OP_MKDIR] = "mkdir",   [OP_UNLINK] = "unlink", [OP_STATX] = "statx",
+        [OP_NONE] = "none",   [OP_SOCKET] = "socket", [OP_CONNECT] = "connect",
+        [OP_SEND] = "send",   [OP_RECV] = "recv",     [OP_CLOSE] = "close",
+        [OP_TIMER] = "timer", [OP_OPEN] = "open",     [OP_READ] = "read",
+        [OP_WRITE] = "write", [OP_FSYNC] = "fsync",   [OP_RENAME] = "rename",
+        [OP_MKDIR] = "mkdir", [OP_UNLINK] = "unlink", [OP_STATX] = "statx",
     };
 
     return names[kind];
@@ -108,20 +111,21 @@ static void refusal_explain(struct ring_refusal *refusal, int error, const char 
     switch (-error) {
     case EPERM:
         if (disabled > 0)
-            snprintf(out, size,
-                     "sysctl kernel.io_uring_disabled is %d: set it to 0%s", disabled,
+            snprintf(out, size, "sysctl kernel.io_uring_disabled is %d: set it to 0%s", disabled,
                      disabled == 1 ? ", or join the group of kernel.io_uring_group" : "");
         else
-            snprintf(out, size,
-                     "a seccomp profile denies io_uring (container engines' default does): run with a "
-                     "profile that allows io_uring_setup, io_uring_enter and io_uring_register");
+            snprintf(
+                out, size,
+                "a seccomp profile denies io_uring (container engines' default does): run with a "
+                "profile that allows io_uring_setup, io_uring_enter and io_uring_register");
         break;
     case ENOSYS:
-        snprintf(out, size,
-                 "this kernel (%s) has no io_uring, or a seccomp profile hides it: use Linux 5.19 or "
-                 "newer, and a profile that allows io_uring_setup, io_uring_enter and "
-                 "io_uring_register",
-                 uts.release);
+        snprintf(
+            out, size,
+            "this kernel (%s) has no io_uring, or a seccomp profile hides it: use Linux 5.19 or "
+            "newer, and a profile that allows io_uring_setup, io_uring_enter and "
+            "io_uring_register",
+            uts.release);
         break;
     case ENOMEM:
         (void)getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -132,15 +136,16 @@ static void refusal_explain(struct ring_refusal *refusal, int error, const char 
         break;
     case EMFILE:
         (void)getrlimit(RLIMIT_NOFILE, &limit);
-        snprintf(out, size,
-                 "too few file descriptors (RLIMIT_NOFILE is %llu): raise it above ring.sockets_max "
-                 "(ulimit -n, LimitNOFILE=, --ulimit nofile)",
-                 (unsigned long long)limit.rlim_cur);
+        snprintf(
+            out, size,
+            "too few file descriptors (RLIMIT_NOFILE is %llu): raise it above ring.sockets_max "
+            "(ulimit -n, LimitNOFILE=, --ulimit nofile)",
+            (unsigned long long)limit.rlim_cur);
         break;
     case EINVAL:
     case EOPNOTSUPP:
-        snprintf(out, size, "this kernel (%s) is too old (%s): use Linux 5.19 or newer", uts.release,
-                 what);
+        snprintf(out, size, "this kernel (%s) is too old (%s): use Linux 5.19 or newer",
+                 uts.release, what);
         break;
     default:
         snprintf(out, size, "%s: %s", what, strerror(-error));
@@ -190,7 +195,8 @@ static int setup_buffers(struct ring *ring)
     int r;
 
     ring->buf_ring_bytes = count * sizeof(struct io_uring_buf);
-    p = mmap(NULL, ring->buf_ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p = mmap(NULL, ring->buf_ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+             0);
     if (p == MAP_FAILED)
         return -errno;
     ring->buf_ring = p;
@@ -207,9 +213,9 @@ static int setup_buffers(struct ring *ring)
         return r;
     io_uring_buf_ring_init(ring->buf_ring);
     for (unsigned i = 0; i < count; i++)
-        io_uring_buf_ring_add(ring->buf_ring, ring->buffers + (size_t)i * ring->options.buffer_bytes,
-                              ring->options.buffer_bytes, (unsigned short)i,
-                              io_uring_buf_ring_mask(count), (int)i);
+        io_uring_buf_ring_add(
+            ring->buf_ring, ring->buffers + (size_t)i * ring->options.buffer_bytes,
+            ring->options.buffer_bytes, (unsigned short)i, io_uring_buf_ring_mask(count), (int)i);
     io_uring_buf_ring_advance(ring->buf_ring, (int)count);
     ring->stats.buffers_count = ring->stats.buffers_free = count;
     return 0;
@@ -369,8 +375,8 @@ static unsigned collect(struct ring *ring)
 
 static bool has_task_work(const struct ring *ring)
 {
-    unsigned flags = atomic_load_explicit((_Atomic unsigned *)ring->uring.sq.kflags,
-                                          memory_order_relaxed);
+    unsigned flags =
+        atomic_load_explicit((_Atomic unsigned *)ring->uring.sq.kflags, memory_order_relaxed);
 
     return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
@@ -378,7 +384,8 @@ static bool has_task_work(const struct ring *ring)
 /* ---- starting operations ---- */
 
 /*
- * A pair of entries or none: a full queue between an operation and its timeout would break the link.
+ * A pair of entries or none: a full queue between an operation and its timeout would break the
+ * link.
  */
 static struct io_uring_sqe *take_entries(struct ring *ring, unsigned count)
 {
@@ -448,7 +455,8 @@ void ring_socket(struct ring *ring, struct op *op)
 {
     struct io_uring_sqe *sqe = begin(ring, op, OP_SOCKET, -1, 1);
 
-    /* Not blocking, so that a full backlog is -EAGAIN at once and not a worker thread stuck in connect. */
+    /* Not blocking, so that a full backlog is -EAGAIN at once and not a worker thread stuck in
+     * connect. */
     io_uring_prep_socket_direct_alloc(sqe, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
     finish(op, sqe);
 }
@@ -491,7 +499,8 @@ void ring_recv(struct ring *ring, struct op *op, int sock, int64_t timeout_ms)
 {
     take_op(ring, op, OP_RECV, sock);
     set_timespec(op, timeout_ms);
-    /* Behind those in line, or streams that always have bytes would keep the buffers to themselves. */
+    /* Behind those in line, or streams that always have bytes would keep the buffers to themselves.
+     */
     if (list_is_empty(&ring->parked))
         start_recv(ring, op, take_entries(ring, 2));
     else
@@ -759,7 +768,8 @@ void ring_wake(struct ring *ring)
 {
     uint64_t one = 1;
 
-    /* A full counter (-EAGAIN is impossible on a blocking eventfd below 2^64) wakes all the same. */
+    /* A full counter (-EAGAIN is impossible on a blocking eventfd below 2^64) wakes all the same.
+     */
     (void)!write(ring->wake_fd, &one, sizeof one);
 }
 

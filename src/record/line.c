@@ -1,6 +1,6 @@
 /*
- * record/line.h. A line in one record, the usual case, is handed on from where it lies; only what is open is
- * kept, in a buffer that the batch may take over, so its bytes too are copied once.
+ * record/line.h. A line in one record, the usual case, is handed on from where it lies; only what
+ * is open is kept, in a buffer that the batch may take over, so its bytes too are copied once.
  */
 #include "ringtail/record/line.h"
 

@@ -1,6 +1,6 @@
 /*
- * record/part.h. The pending buffer is empty between records and given back when it was large, so that
- * an idle response holds no memory for long.
+ * record/part.h. The pending buffer is empty between records and given back when it was large, so
+ * that an idle response holds no memory for long.
  */
 #include "ringtail/record/part.h"
 

@@ -1,6 +1,7 @@
 /*
- * record/splice.h. Owns the ring of marks. Invariant: first ≤ next and next - first ≤ cap; `at` of a cursor in
- * REPLAY lies in [first, next) unless the ring has moved on meanwhile, which counts as not placed.
+ * record/splice.h. Owns the ring of marks. Invariant: first ≤ next and next - first ≤ cap; `at` of
+ * a cursor in REPLAY lies in [first, next) unless the ring has moved on meanwhile, which counts as
+ * not placed.
  */
 #include "ringtail/record/splice.h"
 
@@ -132,8 +133,8 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
     uint64_t oldest, newest = 0;
 
     if (find_oldest(h, part, &oldest)) {
-        /* Several equal records of one nanosecond: where a response begins among them can't be told,
-         * unless it began before all of them. */
+        /* Several equal records of one nanosecond: where a response begins among them can't be
+         * told, unless it began before all of them. */
         (void)find_newest(h, part, &newest);
         if (newest != oldest && c->mode == SPLICE_SEEK && !is_last_level(c))
             return SPLICE_WIDEN;

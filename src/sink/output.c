@@ -27,7 +27,7 @@
 /* Readable, to see whether it ends with a newline; and so that a planted FIFO cannot block the
  * open. */
 #define FILE_FLAGS (O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY)
-#define DIR_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+#define DIR_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC)
 #define STATX_WANTED (STATX_TYPE | STATX_INO | STATX_SIZE)
 #define NUMBER_ROOM 16 /* a dot, ten digits, a NUL */
 

@@ -34,5 +34,5 @@ static inline bool slice_eq_str(struct slice a, const char *s)
 /** What follows the first n bytes (n ≤ len). */
 static inline struct slice slice_from(struct slice s, size_t n)
 {
-    return (struct slice){.data = s.data + n, .len = s.len - n};
+    return n == 0 ? s : (struct slice){.data = s.data + n, .len = s.len - n};
 }

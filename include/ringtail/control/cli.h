@@ -14,5 +14,6 @@ struct cli {
     struct config config;
 };
 
-/** Parses, loads and checks; prints help to stdout and every problem to stderr. config is the caller's to finish. */
+/** Parses, loads and checks; prints help to stdout and every problem to stderr. config is the
+ * caller's to finish. */
 void cli_parse(struct cli *cli, int argc, char **argv);

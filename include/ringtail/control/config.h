@@ -1,6 +1,6 @@
 /*
- * Everything that can be set, as one struct, and the table that says all about each option. Read-only after
- * start; owned by the daemon.
+ * Everything that can be set, as one struct, and the table that says all about each option.
+ * Read-only after start; owned by the daemon.
  */
 #pragma once
 
@@ -59,8 +59,8 @@ int config_init(struct config *c);
 void config_finish(struct config *c);
 
 /**
- * What single options can't know: a template that makes no file name, a URL that is none, bounds that contradict
- * each other. Adds every problem. Returns 0 or -EINVAL.
+ * What single options can't know: a template that makes no file name, a URL that is none, bounds
+ * that contradict each other. Adds every problem. Returns 0 or -EINVAL.
  */
 int config_check(const struct config *c, struct option_problems *problems);
 

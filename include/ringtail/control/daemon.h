@@ -10,5 +10,6 @@ enum exit_code {
     EXIT_REFUSED = 3, /* the kernel gives us no io_uring */
 };
 
-/** Follows until SIGTERM or SIGINT. config: checked, and unchanged while it runs. Returns an enum exit_code. */
+/** Follows until SIGTERM or SIGINT. config: checked, and unchanged while it runs. Returns an enum
+ * exit_code. */
 int daemon_run(const struct config *config);

@@ -49,6 +49,7 @@ struct api_logs_query {
  * `Connection: close`. */
 
 int api_request_ping(struct buf *out);
+/** {0,0}: unversioned, when the ping did not tell. */
 int api_request_version(struct buf *out, struct api_version v);
 /** Running and paused containers; `all`: the others too. */
 int api_request_list(struct buf *out, struct api_version v, bool all);

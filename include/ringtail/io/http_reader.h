@@ -1,5 +1,6 @@
 /*
- * An HTTP/1.1 reply, byte by byte: the head and the body's spans, through llhttp. No I/O, no allocation.
+ * An HTTP/1.1 reply, byte by byte: the head and the body's spans, through llhttp. No I/O, no
+ * allocation.
  */
 #pragma once
 
@@ -26,9 +27,9 @@ struct http_reader_handlers {
     /** Once, when the head is complete. A negative return ends the reading with that result. */
     int (*on_head)(void *ctx, const struct http_head *head);
     /**
-     * Body bytes in order, lent for the call, as they lie in the input. With want_chunks the first span of a
-     * chunk is flagged HTTP_CHUNK_BEGIN, and an empty span flagged HTTP_CHUNK_END follows its last.
-     * A negative return ends the reading with that result.
+     * Body bytes in order, lent for the call, as they lie in the input. With want_chunks the first
+     * span of a chunk is flagged HTTP_CHUNK_BEGIN, and an empty span flagged HTTP_CHUNK_END follows
+     * its last. A negative return ends the reading with that result.
      */
     int (*on_body)(void *ctx, struct slice span, unsigned flags);
 };
@@ -50,9 +51,9 @@ void http_reader_init(struct http_reader *r, const struct http_reader_handlers *
                       size_t head_bytes_max, bool want_chunks);
 
 /**
- * Feed bytes of the connection. Any split gives the same body. Nothing behind a complete reply is looked at.
- * returns: 0 (see http_reader_is_complete); -EBADMSG this is not HTTP (http_reader_error says what);
- *          -EMSGSIZE the head is too long; or what a handler returned.
+ * Feed bytes of the connection. Any split gives the same body. Nothing behind a complete reply is
+ * looked at. returns: 0 (see http_reader_is_complete); -EBADMSG this is not HTTP (http_reader_error
+ * says what); -EMSGSIZE the head is too long; or what a handler returned.
  */
 int http_reader_feed(struct http_reader *r, struct slice in);
 
@@ -62,7 +63,8 @@ int http_reader_feed(struct http_reader *r, struct slice in);
  */
 int http_reader_finish(struct http_reader *r);
 
-/** No handler is called any more; feeding ends at the current byte with 0. May be called from a handler. */
+/** No handler is called any more; feeding ends at the current byte with 0. May be called from a
+ * handler. */
 void http_reader_stop(struct http_reader *r);
 
 static inline bool http_reader_is_complete(const struct http_reader *r)

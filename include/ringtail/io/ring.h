@@ -1,17 +1,19 @@
 /*
  * The ring: every operation of the kernel that ringtail waits for goes through here, on one thread.
  *
- * One operation is one `struct op`, embedded in its owner. From the call that starts it until its `done` runs it is
- * in flight, and neither it nor what it points to may be freed or reused. `done` runs exactly once for each
- * start, from ring_run, after all completions of a pass have been collected: never inside a start or a cancel. In `done` the op is
- * no longer in flight and may be started again.
+ * One operation is one `struct op`, embedded in its owner. From the call that starts it until its
+ * `done` runs it is in flight, and neither it nor what it points to may be freed or reused. `done`
+ * runs exactly once for each start, from ring_run, after all completions of a pass have been
+ * collected: never inside a start or a cancel. In `done` the op is no longer in flight and may be
+ * started again.
  *
- * Nothing of io_uring is visible here, so that a second backend can stand behind the same operations.
- * Sockets are numbers of the ring's own table (direct descriptors), not file descriptors; files are file descriptors.
+ * Nothing of io_uring is visible here, so that a second backend can stand behind the same
+ * operations. Sockets are numbers of the ring's own table (direct descriptors), not file
+ * descriptors; files are file descriptors.
  *
- * Results are what the system call would have returned, or a negative errno. Two are the ring's own:
- *   -ETIME      the operation's timeout ran out; it consumed nothing
- *   -ECANCELED  ring_cancel stopped it; it consumed nothing
+ * Results are what the system call would have returned, or a negative errno. Two are the ring's
+ * own: -ETIME      the operation's timeout ran out; it consumed nothing -ECANCELED  ring_cancel
+ * stopped it; it consumed nothing
  */
 #pragma once
 
@@ -77,24 +79,24 @@ static inline bool op_in_flight(const struct op *op)
 }
 
 struct ring_options {
-    unsigned entries;         /* submission queue; the completion queue has four times as many */
-    unsigned sockets_max;     /* size of the socket table */
-    unsigned buffers_count;   /* receive buffers, a power of two */
-    unsigned buffer_bytes;    /* of each */
-    int64_t batch_pause_us;   /* sleep outside the ring after a pass that found work; 0: never */
+    unsigned entries;       /* submission queue; the completion queue has four times as many */
+    unsigned sockets_max;   /* size of the socket table */
+    unsigned buffers_count; /* receive buffers, a power of two */
+    unsigned buffer_bytes;  /* of each */
+    int64_t batch_pause_us; /* sleep outside the ring after a pass that found work; 0: never */
 };
 
 /** Why the kernel will not give us a ring, for the one message that a person reads. */
 struct ring_refusal {
-    int error;         /* negative errno */
-    char reason[256];  /* what is in the way, and the knob to turn: "kernel.io_uring_disabled is 2: …" */
+    int error;        /* negative errno */
+    char reason[256]; /* what is in the way, and the knob to turn: "kernel.io_uring_disabled is 2:
+                         …" */
 };
 
 /**
- * Makes the ring on the calling thread, which must be the one that runs it. Walks down the ladder of what the
- * kernel has (DEFER_TASKRUN 6.1, COOP_TASKRUN 5.19; nothing older: provided-buffer rings and direct sockets came
- * with 5.19).
- * returns: 0; negative errno with `refusal` filled in.
+ * Makes the ring on the calling thread, which must be the one that runs it. Walks down the ladder
+ * of what the kernel has (DEFER_TASKRUN 6.1, COOP_TASKRUN 5.19; nothing older: provided-buffer
+ * rings and direct sockets came with 5.19). returns: 0; negative errno with `refusal` filled in.
  */
 int ring_create(const struct ring_options *options, struct ring **ret,
                 struct ring_refusal *refusal);
@@ -104,8 +106,8 @@ struct ring *ring_destroy(struct ring *ring);
 
 /**
  * Runs completions until ring_stop. Returns 0, or a negative errno when the ring itself fails.
- * `on_pass_end` (may be NULL) is called after each pass's callbacks, before the ring waits again: the place to
- * hand over what a pass has gathered.
+ * `on_pass_end` (may be NULL) is called after each pass's callbacks, before the ring waits again:
+ * the place to hand over what a pass has gathered.
  */
 int ring_run(struct ring *ring, void (*on_pass_end)(void *ctx), void *ctx);
 
@@ -117,16 +119,17 @@ void ring_stop(struct ring *ring);
 /** A blocking-free AF_UNIX stream socket. res: the socket. */
 void ring_socket(struct ring *ring, struct op *op);
 
-/** `addr` lives until done. -EAGAIN: the listener's backlog is full; -ENOENT, -ECONNREFUSED, -EACCES as connect(2). */
+/** `addr` lives until done. -EAGAIN: the listener's backlog is full; -ENOENT, -ECONNREFUSED,
+ * -EACCES as connect(2). */
 void ring_connect(struct ring *ring, struct op *op, int sock, const struct sockaddr_un *addr);
 
 /** Sends some of `data` (res: how much), which lives until done. timeout_ms 0: none. */
 void ring_send(struct ring *ring, struct op *op, int sock, struct slice data, int64_t timeout_ms);
 
 /**
- * One receive linked to a timeout (0: none) into a buffer of the ring's pool, taken only when there is data:
- * a waiting receive holds none. res: bytes in op->received, lent until done returns; 0: end of stream.
- * An empty pool is the ring's business: the receive waits in line for a buffer.
+ * One receive linked to a timeout (0: none) into a buffer of the ring's pool, taken only when there
+ * is data: a waiting receive holds none. res: bytes in op->received, lent until done returns; 0:
+ * end of stream. An empty pool is the ring's business: the receive waits in line for a buffer.
  */
 void ring_recv(struct ring *ring, struct op *op, int sock, int64_t timeout_ms);
 
@@ -139,7 +142,8 @@ void ring_close_fd(struct ring *ring, struct op *op, int fd);
 /** res: -ETIME when the time has come, -ECANCELED. */
 void ring_timer(struct ring *ring, struct op *op, int64_t after_ms);
 
-/* Files. Paths, buffers and structs live until done. Writes and fsyncs that have started cannot be cancelled. */
+/* Files. Paths, buffers and structs live until done. Writes and fsyncs that have started cannot be
+ * cancelled. */
 
 /** resolve: RESOLVE_* of openat2(2). res: a file descriptor (close-on-exec). */
 void ring_open(struct ring *ring, struct op *op, int dir_fd, const char *path, int flags,
@@ -152,17 +156,18 @@ void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only);
 void ring_rename(struct ring *ring, struct op *op, int dir_fd, const char *from, const char *to);
 void ring_mkdir(struct ring *ring, struct op *op, int dir_fd, const char *path, mode_t mode);
 void ring_unlink(struct ring *ring, struct op *op, int dir_fd, const char *path);
-/** Fills `ret` (no symlink is followed at the last component; an empty path with dir_fd means that file itself). */
+/** Fills `ret` (no symlink is followed at the last component; an empty path with dir_fd means that
+ * file itself). */
 void ring_statx(struct ring *ring, struct op *op, int dir_fd, const char *path, unsigned mask,
                 struct statx *ret);
 
-/** Asks for an early end. `done` still comes, with -ECANCELED or with what had happened first. Does nothing to an op
- *  that is not in flight. */
+/** Asks for an early end. `done` still comes, with -ECANCELED or with what had happened first. Does
+ * nothing to an op that is not in flight. */
 void ring_cancel(struct ring *ring, struct op *op);
 
 /**
- * A wake-up from other threads (and signal handlers): `fn` runs on the ring's thread, at least once after each
- * ring_wake, several may fall together. Register before ring_run.
+ * A wake-up from other threads (and signal handlers): `fn` runs on the ring's thread, at least once
+ * after each ring_wake, several may fall together. Register before ring_run.
  */
 struct ring_waker {
     struct list link;
@@ -179,10 +184,10 @@ void ring_wake(struct ring *ring);
 struct ring_stats {
     uint64_t in_flight[OP_KIND_COUNT];
     uint64_t completions[OP_KIND_COUNT];
-    uint64_t timeouts;        /* receives and sends that ended by their timeout */
-    uint64_t cancels;         /* operations that ended by ring_cancel */
+    uint64_t timeouts;                     /* receives and sends that ended by their timeout */
+    uint64_t cancels;                      /* operations that ended by ring_cancel */
     uint64_t cancel_ns_max, cancel_ns_sum; /* from ring_cancel to done */
-    uint64_t buffer_waits;    /* receives that found the pool empty */
+    uint64_t buffer_waits;                 /* receives that found the pool empty */
     uint64_t passes, pauses, enters;
     uint64_t cq_overflows;
     unsigned buffers_free, buffers_count;

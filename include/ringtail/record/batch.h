@@ -1,9 +1,10 @@
 /*
- * A batch: lines of many containers in the order they were read, with their bytes in an arena. The one
- * place where payload is copied to (from the receive buffer); sinks encode from here.
+ * A batch: lines of many containers in the order they were read, with their bytes in an arena. The
+ * one place where payload is copied to (from the receive buffer); sinks encode from here.
  *
- * A batch is filled by one writer, sealed, then shared read-only by reference. When the last reference
- * goes, it has settled: every sink is done with every record, and on_settled says so, once.
+ * A batch is filled by one writer, sealed, then shared read-only by reference. When the last
+ * reference goes, it has settled: every sink is done with every record, and on_settled says so,
+ * once.
  */
 #pragma once
 
@@ -17,12 +18,13 @@
 
 enum record_stream { RECORD_STDOUT = 1, RECORD_STDERR = 2 };
 
-#define RECORD_PARTIAL 1u   /* the line has no end: its container stopped in the middle of it, or it was cut */
+#define RECORD_PARTIAL                                                                             \
+    1u /* the line has no end: its container stopped in the middle of it, or it was cut */
 #define RECORD_TRUNCATED 2u /* cut at max_line_bytes (RECORD_PARTIAL is set too) */
 
 struct record {
-    int64_t ts_ns;         /* the Engine's timestamp of the line's first byte… of its first part */
-    const char *data;      /* without the newline; any bytes at all */
+    int64_t ts_ns;    /* the Engine's timestamp of the line's first byte… of its first part */
+    const char *data; /* without the newline; any bytes at all */
     struct source *source; /* the batch's reference */
     uint32_t len;
     uint8_t stream; /* enum record_stream */
@@ -40,8 +42,8 @@ struct batch {
     uint64_t serial; /* 1, 2, 3 … in the order of creation */
     struct record *records;
     size_t count, cap;
-    size_t bytes; /* payload bytes of all records */
-    size_t memory_bytes; /* what the batch holds of memory, all told */
+    size_t bytes;            /* payload bytes of all records */
+    size_t memory_bytes;     /* what the batch holds of memory, all told */
     struct source **sources; /* each distinct source once */
     size_t sources_count, sources_cap;
     struct batch_block *blocks; /* newest first */
@@ -62,8 +64,8 @@ int batch_append(struct batch *b, struct source *source, enum record_stream stre
                  unsigned flags, struct slice line);
 
 /**
- * Appends without a copy: `heap` is a malloc'ed block that the batch owns from now on (also on error it
- * stays the caller's: only 0 takes it), its first `len` bytes are the line.
+ * Appends without a copy: `heap` is a malloc'ed block that the batch owns from now on (also on
+ * error it stays the caller's: only 0 takes it), its first `len` bytes are the line.
  */
 int batch_adopt(struct batch *b, struct source *source, enum record_stream stream, int64_t ts_ns,
                 unsigned flags, char *heap, size_t len, size_t cap);

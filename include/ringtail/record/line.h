@@ -1,10 +1,10 @@
 /*
  * Lines out of Engine records, for one container.
  *
- * The Engine cuts lines over 16 KiB into parts. The rule that puts them together again (and covers unfinished
- * lines, restarts, and an Engine that forgets the last part's newline): a record without a newline stays
- * open; the next record of the same stream continues it only if its timestamp is equal; otherwise the
- * open one is a line by itself.
+ * The Engine cuts lines over 16 KiB into parts. The rule that puts them together again (and covers
+ * unfinished lines, restarts, and an Engine that forgets the last part's newline): a record without
+ * a newline stays open; the next record of the same stream continues it only if its timestamp is
+ * equal; otherwise the open one is a line by itself.
  */
 #pragma once
 
@@ -40,7 +40,8 @@ struct line_joiner {
     line_fn on_line;
     void *ctx;
     size_t bytes_max; /* of a line; the rest is cut off, counted and marked */
-    /** Engine 20.10's `local` driver drops the newline of a line in several parts: its end is not a lack. */
+    /** Engine 20.10's `local` driver drops the newline of a line in several parts: its end is not a
+     * lack. */
     bool parts_lack_newline;
     struct line_open open[2]; /* stdout, stderr */
     uint64_t lines_cut, bytes_cut;
@@ -49,7 +50,8 @@ struct line_joiner {
 /** Takes the next record. Returns 0, -ENOMEM, or what on_line returned. */
 int line_joiner_feed(struct line_joiner *j, const struct part *part);
 
-/** The container's run is over: what is open is shipped as unfinished lines. Returns as line_joiner_feed. */
+/** The container's run is over: what is open is shipped as unfinished lines. Returns as
+ * line_joiner_feed. */
 int line_joiner_flush(struct line_joiner *j);
 
 /** Frees open lines without shipping them. */

@@ -1,8 +1,8 @@
 /*
  * One record as one JSON object and a newline:
  *   {"ts":"…Z","stream":"stdout","container_id":"…","container_name":"…","image":"…","line":"…"}
- * with `"line_b64"` in place of `"line"` when the bytes are not UTF-8, and `"partial":true` behind it when the line
- * has no end.
+ * with `"line_b64"` in place of `"line"` when the bytes are not UTF-8, and `"partial":true` behind
+ * it when the line has no end.
  */
 #pragma once
 

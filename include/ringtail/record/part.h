@@ -1,9 +1,9 @@
 /*
- * Engine records out of the pieces that a body was received in. One Engine record is a timestamp, a blank, and
- * a line or a 16 KiB part of one.
+ * Engine records out of the pieces that a body was received in. One Engine record is a timestamp, a
+ * blank, and a line or a 16 KiB part of one.
  *
- * A record that lies whole in the receive buffer is handed on from there; one that straddles two receives
- * is put together in a buffer of its own first. One reader per response.
+ * A record that lies whole in the receive buffer is handed on from there; one that straddles two
+ * receives is put together in a buffer of its own first. One reader per response.
  */
 #pragma once
 
@@ -20,7 +20,8 @@
 struct part {
     int64_t ts_ns;
     uint64_t fingerprint; /* of stream and text */
-    struct slice text;    /* without the timestamp, with its newline if it has one; lent for the call */
+    struct slice
+        text; /* without the timestamp, with its newline if it has one; lent for the call */
     enum record_stream stream;
 };
 
@@ -37,7 +38,8 @@ struct part_reader {
 
 /**
  * Feed one piece; a record's pieces come in order, the first flagged PART_BEGIN, the last PART_END.
- * returns: 0; -EBADMSG no timestamp in front; -EMSGSIZE longer than size_max; -ENOMEM; or what on_part returned.
+ * returns: 0; -EBADMSG no timestamp in front; -EMSGSIZE longer than size_max; -ENOMEM; or what
+ * on_part returned.
  */
 int part_reader_feed(struct part_reader *r, enum record_stream stream, struct slice piece,
                      unsigned flags);

@@ -1,7 +1,7 @@
 /*
- * Where lines come from: one container, as records name it. Immutable once made, shared by reference:
- * a rename or a new run makes a new source, and records already read keep the one they were read under.
- * Reference counts are plain: all use is on the ring's thread.
+ * Where lines come from: one container, as records name it. Immutable once made, shared by
+ * reference: a rename or a new run makes a new source, and records already read keep the one they
+ * were read under. Reference counts are plain: all use is on the ring's thread.
  */
 #pragma once
 

@@ -1,21 +1,24 @@
 /*
- * Going on exactly where a container's log was left, after any break: nothing twice, nothing left out.
+ * Going on exactly where a container's log was left, after any break: nothing twice, nothing left
+ * out.
  *
- * The Engine gives a container's records in the same order in every response, so a response is a piece of
- * one sequence, and the question is only where in it we are. The history keeps fingerprints of the last records
- * that were delivered. A new response asks for the last K records (`tail=K`, which costs the Engine only K), and
- * a cursor follows it through the history: as long as the response repeats the history record by record, it
- * is dropped; from the first record behind the history on, it is delivered. Timestamps are compared only to
- * tell "K was too small" from "K was large": they go back across stdout and stderr and with the host's
- * clock, and a record is never dropped for its timestamp alone.
+ * The Engine gives a container's records in the same order in every response, so a response is a
+ * piece of one sequence, and the question is only where in it we are. The history keeps
+ * fingerprints of the last records that were delivered. A new response asks for the last K records
+ * (`tail=K`, which costs the Engine only K), and a cursor follows it through the history: as long
+ * as the response repeats the history record by record, it is dropped; from the first record behind
+ * the history on, it is delivered. Timestamps are compared only to tell "K was too small" from "K
+ * was large": they go back across stdout and stderr and with the host's clock, and a record is
+ * never dropped for its timestamp alone.
  *
- *   level 0   tail=K, from the log's recent rate      ┐ the anchor was not in the response, or it was not
- *   level 1   tail=16 K                               │ clear which of several equal records it was:
- *   level 2   since=<before the last record>          ┘ next level
- *   level 3   the same, and what the history does not know is delivered: the Engine has dropped the anchor, so lines may be missing
+ *   level 0   tail=K, from the log's recent rate      ┐ the anchor was not in the response, or it
+ * was not level 1   tail=16 K                               │ clear which of several equal records
+ * it was: level 2   since=<before the last record>          ┘ next level level 3   the same, and
+ * what the history does not know is delivered: the Engine has dropped the anchor, so lines may be
+ * missing
  *
- * The same cursor removes what Engine 20.10 delivers a second time when it rotates a log file: such a record goes back
- * in time and is in the history, and so are those that follow it.
+ * The same cursor removes what Engine 20.10 delivers a second time when it rotates a log file: such
+ * a record goes back in time and is in the history, and so are those that follow it.
  */
 #pragma once
 
@@ -31,8 +34,8 @@ struct splice_mark {
 };
 
 /**
- * The last delivered records of one container. Marks are numbered from 0 on over its whole life; the ring holds those
- * from `first` to before `next`. All zero plus marks_max is an empty history.
+ * The last delivered records of one container. Marks are numbered from 0 on over its whole life;
+ * the ring holds those from `first` to before `next`. All zero plus marks_max is an empty history.
  */
 struct splice_history {
     uint32_t marks_max; /* a power of two */
@@ -41,13 +44,15 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
-    /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything. */
+    /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.
+     */
     int64_t floor_ns;
-    /** The log is known to be younger than the floor, or all of it is wanted: no use in small tails. */
+    /** The log is known to be younger than the floor, or all of it is wanted: no use in small
+     * tails. */
     bool floor_is_far;
 
-    uint64_t repeated;      /* records dropped as repetitions */
-    uint64_t went_back;     /* records delivered although their timestamp went back */
+    uint64_t repeated;       /* records dropped as repetitions */
+    uint64_t went_back;      /* records delivered although their timestamp went back */
     uint64_t gaps_suspected; /* anchors that the Engine did not have any more */
 };
 
@@ -92,12 +97,13 @@ void splice_cursor_init(struct splice_cursor *c, unsigned level);
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
                                  const struct part *part);
 
-/** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice after a break. */
+/** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice
+ * after a break. */
 void splice_delivered(struct splice_history *h, const struct part *part);
 
 /**
- * The response is complete, or has nothing more to say for now. Returns whether it has to be asked again with the next
- * level: records were skipped and the anchor never came.
+ * The response is complete, or has nothing more to say for now. Returns whether it has to be asked
+ * again with the next level: records were skipped and the anchor never came.
  */
 bool splice_is_unplaced(const struct splice_cursor *c);
 

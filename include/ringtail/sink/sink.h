@@ -1,7 +1,7 @@
 /*
- * The contract of a sink: takes sealed batches in order, keeps a reference to each until every record in it is
- * where it belongs, and says how much it holds. It never blocks, and never tells the reader to stop: who feeds it
- * looks at `queued_bytes`. All calls on the ring's thread.
+ * The contract of a sink: takes sealed batches in order, keeps a reference to each until every
+ * record in it is where it belongs, and says how much it holds. It never blocks, and never tells
+ * the reader to stop: who feeds it looks at `queued_bytes`. All calls on the ring's thread.
  */
 #pragma once
 
@@ -54,8 +54,8 @@ static inline void sink_close(struct sink *s)
     s->ops->close(s);
 }
 
-/** The grace period is over: stop trying, drop what is queued (its batches are released unsettled in effect: counted in
- *  records_lost), let what is in flight land, then on_closed. */
+/** The grace period is over: stop trying, drop what is queued (its batches are released unsettled
+ * in effect: counted in records_lost), let what is in flight land, then on_closed. */
 static inline void sink_abort(struct sink *s)
 {
     s->ops->abort(s);
@@ -67,27 +67,32 @@ static inline struct sink *sink_destroy(struct sink *s)
     return s ? s->ops->destroy(s) : NULL;
 }
 
-/** Writes NDJSON to a descriptor (stdout): any kind of file, pipe or terminal; borrowed, never closed. */
-int sink_stdout_create(struct ring *ring, int fd, const struct sink_events *events, struct sink **ret);
+/** Writes NDJSON to a descriptor (stdout): any kind of file, pipe or terminal; borrowed, never
+ * closed. */
+int sink_stdout_create(struct ring *ring, int fd, const struct sink_events *events,
+                       struct sink **ret);
 
 struct sink_file_options {
     const char *directory;     /* made if missing (one level) */
-    const char *path_template; /* relative; {container_id} {container_id_short} {container_name} {image} {stream} {date} */
+    const char *path_template; /* relative; {container_id} {container_id_short} {container_name}
+                                  {image} {stream} {date} */
     int64_t rotate_bytes;      /* 0: never */
     int64_t rotate_keep;       /* rotated files kept beside the current one: name.1 is the newest */
     int64_t open_files_max;    /* least recently written ones are closed */
-    int64_t retry_ms;          /* after a failed open or write (ENOSPC, EIO, …): try again, nothing is dropped */
+    int64_t
+        retry_ms; /* after a failed open or write (ENOSPC, EIO, …): try again, nothing is dropped */
 };
 
 /**
- * NDJSON files below a directory. Every open is openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS): no symlink is
- * followed and no name from a container leaves the directory; bytes of a name outside [0-9A-Za-z._-] are
- * percent-encoded, `.` and `..` too, overlong names are cut and told apart by a hash. Appends; one write in flight per file; a batch settles when all its files have
- * written their share.
- * returns: 0; -EINVAL for a bad template (`why` says what); -errno from the directory.
+ * NDJSON files below a directory. Every open is openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS): no
+ * symlink is followed and no name from a container leaves the directory; bytes of a name outside
+ * [0-9A-Za-z._-] are percent-encoded, `.` and `..` too, overlong names are cut and told apart by a
+ * hash. Appends; one write in flight per file; a batch settles when all its files have written
+ * their share. returns: 0; -EINVAL for a bad template (`why` says what); -errno from the directory.
  */
 int sink_file_create(struct ring *ring, const struct sink_file_options *options,
-                     const struct sink_events *events, struct sink **ret, char *why, size_t why_size);
+                     const struct sink_events *events, struct sink **ret, char *why,
+                     size_t why_size);
 
 /** Checks a template alone (for `ringtail check`). 0 or -EINVAL with the reason in `why`. */
 int sink_file_check_template(const char *path_template, char *why, size_t why_size);
