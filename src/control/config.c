@@ -73,6 +73,21 @@ static const struct option options[] = {
     OPT_DURATION("stream.read_timeout", stream_read_timeout_ms, "50ms", "1h", "30s",
                  "A read waits this long at most and is then armed again; an expired read is no "
                  "error."),
+    OPT_DURATION(
+        "stream.rotation_interval", stream_rotation_interval_ms, "200ms", "7d", "5m",
+        "Every stream, idle or busy, is replaced by a new one before it is this old; the old "
+        "one is read until the new one has found its place."),
+    OPT_INT(
+        "stream.rotation_jitter", stream_rotation_jitter_percent, "0", "50", "10",
+        "Percent of the interval by which a rotation may come early, so that hundreds of streams "
+        "do not rotate together."),
+    OPT_DURATION(
+        "stream.stuck_grace", stream_stuck_grace_ms, "200ms", "1d", "1m",
+        "A stream that has not rotated this long after it should have is reported and opened "
+        "anew."),
+    OPT_SIZE(
+        "stream.reread_max", stream_reread_max_bytes, "1KiB", "16MiB", "64KiB",
+        "A rotation asks the Engine for about this much of old log at most, at the first try."),
     OPT_INT("stream.openings_max", stream_openings_max, "1", "1000", "16",
             "Streams that open at once; more wait in line."),
     OPT_SIZE("stream.max_line_bytes", stream_max_line_bytes, "1KiB", "256MiB", "1MiB",

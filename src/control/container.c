@@ -14,6 +14,12 @@
 /* A stream that lived this long was no failed try: the next break starts from the first pause
  * again. */
 #define STREAM_PROVEN_NS (10 * NSEC_PER_SEC)
+/* A rotation that failed is tried again this soon: the old stream is still there. */
+#define ROTATION_RETRY_MS 5000
+/* A successor that opened and says nothing this long has nothing to find its place by. */
+#define SUCCESSOR_SILENT_NS (2 * NSEC_PER_SEC)
+/* A stream that has not said anything for this long may have been deaf. */
+#define SILENT_NS (2 * NSEC_PER_SEC)
 /* After so many errors of the Engine inside a log, only the newest record is asked for. */
 #define ENGINE_ERRORS_BEFORE_SKIP 3
 /* From this API version on (Engine 26.1) a follow ends with everything that was written. */
@@ -29,7 +35,8 @@ static const uint16_t container_edges[CONTAINER_STATE_COUNT] = {
                           BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
     [CONTAINER_OPENING] = BIT(CONTAINER_READING) | BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) |
                           BIT(CONTAINER_REFUSED) | BIT(CONTAINER_IDLE),
-    [CONTAINER_READING] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE),
+    [CONTAINER_READING] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_BACKOFF) | BIT(CONTAINER_IDLE) |
+                          BIT(CONTAINER_OPENING) | BIT(CONTAINER_REFUSED),
     [CONTAINER_BACKOFF] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
     [CONTAINER_REFUSED] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
 };
@@ -44,6 +51,7 @@ static void container_enter(struct container *c, enum container_state next)
     LOG_STR("container_id", (c)->id_short), LOG_STR("container_name", (c)->name ? (c)->name : "")
 
 static void pump(struct containers *all);
+static void schedule_rotation(struct container *c);
 
 /* ---- making and forgetting ---- */
 
@@ -84,7 +92,8 @@ static struct container *container_create(struct containers *all, const char *id
 
 static bool container_is_busy(const struct container *c)
 {
-    return c->inspect.active || c->stream || op_in_flight(&c->backoff_op);
+    return c->inspect.active || c->stream || c->successor || c->retired_count > 0 ||
+           op_in_flight(&c->backoff_op);
 }
 
 static void container_free(struct container *c)
@@ -135,6 +144,10 @@ static void container_go(struct container *c)
         flush_open_lines(c);
         container_free(c);
         return;
+    }
+    if (c->started && !c->catching_up) {
+        c->wanted = true;
+        c->started = false;
     }
     if (c->wanted || c->catching_up || !c->inspected) {
         stand_in_line(c);
@@ -291,15 +304,75 @@ static void inspect(struct container *c)
 
 /* ---- its log ---- */
 
-static void on_stream_open(void *ctx)
+static void give_slot_back(struct containers *all, struct stream *s)
+{
+    all->opening_count -= s->has_slot;
+    s->has_slot = false;
+}
+
+/* The successor has found its place, so from here on the stream before it is of no use. */
+static void take_over(struct container *c)
+{
+    struct stream *old = c->stream;
+    int64_t now = clock_mono_ns();
+    int64_t age_ns = now - old->opened_at_mono_ns;
+
+    c->stream = c->successor;
+    c->successor = NULL;
+    c->retired_count++;
+    c->reread_bytes += c->stream->reread_bytes;
+    c->rotations++;
+    c->rotation_level = 0;
+    c->rotated_at_wall_ns = clock_wall_ns();
+    c->predecessor_was_silent =
+        stream_bytes_received(old) == c->heard_bytes &&
+        now - c->heard_at_mono_ns >
+            MIN(SILENT_NS, c->all->config->stream_rotation_interval_ms * NSEC_PER_MSEC / 2);
+    c->heard_at_mono_ns = now;
+    c->heard_bytes = 0;
+    schedule_rotation(c);
+    c->all->rotations++;
+    log_info("Stream rotated successfully", LOG_CONTAINER(c),
+             LOG_INT("rotation_count", c->rotations),
+             LOG_INT("stream_age_secs", age_ns / NSEC_PER_SEC));
+    stream_close(old);
+}
+
+static void on_stream_open(void *ctx, struct stream *s)
 {
     struct container *c = ctx;
 
+    give_slot_back(c->all, s);
+    log_debug("Stream opened", LOG_CONTAINER(c), LOG_INT("level", s->cursor.level),
+              LOG_STR("follow", s->follow ? "yes" : "no"));
+    if (s == c->successor) {
+        /* Without anything delivered there is no place to find: both begin at the floor. */
+        if (!splice_has_history(&c->history))
+            take_over(c);
+        return;
+    }
     container_enter(c, CONTAINER_READING);
-    c->all->opening_count--;
     c->refusal_said = false;
-    log_debug("Stream opened", LOG_CONTAINER(c), LOG_INT("level", c->level),
-              LOG_STR("follow", c->stream->follow ? "yes" : "no"));
+    c->heard_at_mono_ns = clock_mono_ns();
+    c->heard_bytes = 0;
+    c->predecessor_was_silent = false;
+    schedule_rotation(c);
+}
+
+static void on_stream_placed(void *ctx, struct stream *s)
+{
+    struct container *c = ctx;
+
+    if (s == c->successor)
+        take_over(c);
+}
+
+static void on_stream_idle(void *ctx, struct stream *s)
+{
+    struct container *c = ctx;
+
+    log_debug("Stream read timeout - allowing rotation", LOG_CONTAINER(c),
+              LOG_INT("timeout_secs", c->all->config->stream_read_timeout_ms / 1000));
 }
 
 /*
@@ -341,8 +414,7 @@ static void run_ended(struct container *c, bool was_follow)
     c->catching_up = held_back;
     if (!held_back) {
         flush_open_lines(c);
-        c->wanted = c->started;
-        c->started = false;
+        c->wanted = false;
     }
     container_go(c);
 }
@@ -371,27 +443,37 @@ static void broken(struct container *c, const struct stream_end *end, bool prove
     back_off(c);
 }
 
-static void on_stream_end(void *ctx, const struct stream_end *end)
+/* The stream that was read has ended, and its successor is on the way: that one goes on in its
+ * place. */
+static void promote(struct container *c)
 {
-    struct container *c = ctx;
-    struct containers *all = c->all;
-    struct stream *s = c->stream;
-    bool was_follow = s->follow;
+    c->all->streams_promoted++;
+    c->stream = c->successor;
+    c->successor = NULL;
+    if (!c->stream->open)
+        container_enter(c, CONTAINER_OPENING);
+    else
+        schedule_rotation(c);
+}
+
+static void on_main_end(struct container *c, struct stream *s, const struct stream_end *end)
+{
     bool proven = s->delivered > 0 || clock_mono_ns() - s->opened_at_mono_ns > STREAM_PROVEN_NS;
 
     c->stream = NULL;
-    all->streams_count--;
-    if (c->state == CONTAINER_OPENING)
-        all->opening_count--;
+    if (c->successor) {
+        promote(c);
+        return;
+    }
     switch (end->kind) {
     case STREAM_COMPLETE:
         if (end->engine_error)
             broken(c, end, proven);
         else
-            run_ended(c, was_follow);
+            run_ended(c, s->follow);
         break;
     case STREAM_WIDER:
-        all->streams_widened++;
+        c->all->streams_widened++;
         c->level = MIN(c->level + 1, SPLICE_LEVELS - 1u);
         container_go(c);
         break;
@@ -405,35 +487,195 @@ static void on_stream_end(void *ctx, const struct stream_end *end)
         container_go(c);
         break;
     }
+}
+
+/* The stream in use is still there, so nothing is lost: try again soon. */
+static void on_successor_end(struct container *c, const struct stream_end *end)
+{
+    struct containers *all = c->all;
+    int64_t retry_ms = MIN(ROTATION_RETRY_MS, all->config->stream_rotation_interval_ms / 10);
+
+    c->successor = NULL;
+    c->rotation_due_mono_ns = clock_mono_ns() + retry_ms * NSEC_PER_MSEC;
+    if (end->kind == STREAM_WIDER) {
+        all->streams_widened++;
+        /* `since` makes the Engine read the whole log: only for a stream that is stuck. */
+        if (c->rotation_level != 1) {
+            c->rotation_level = MIN(c->rotation_level + 1, SPLICE_LEVELS - 1u);
+            c->rotation_due_mono_ns = 0;
+        }
+    } else if (end->kind == STREAM_BROKEN || end->kind == STREAM_REFUSED) {
+        all->rotations_failed++;
+        if (end->kind == STREAM_BROKEN)
+            engine_doubt(all->engine);
+    }
+    stream_pause(c->stream, all->paused);
+}
+
+/* One of before, or any of them while we close: only its landing was waited for. */
+static void on_leftover_end(struct container *c, struct stream *s)
+{
+    if (s == c->stream)
+        c->stream = NULL;
+    else if (s == c->successor)
+        c->successor = NULL;
+    else
+        c->retired_count--;
+    if (!container_is_busy(c) && (c->all->closing || c->go_when_landed)) {
+        c->go_when_landed = false;
+        container_go(c);
+    }
+}
+
+static void on_stream_end(void *ctx, struct stream *s, const struct stream_end *end)
+{
+    struct container *c = ctx;
+    struct containers *all = c->all;
+
+    all->streams_count--;
+    give_slot_back(all, s);
+    if (s == c->stream && !all->closing)
+        on_main_end(c, s, end);
+    else if (s == c->successor && !all->closing)
+        on_successor_end(c, end);
+    else
+        on_leftover_end(c, s);
     pump(all);
 }
 
-static void open_stream(struct container *c)
+/* Opens the container's next stream: its only one, or the successor of the one in use. */
+static int open_stream(struct container *c, struct stream_request *request, struct stream **ret)
 {
     struct containers *all = c->all;
-    struct stream_request request = {
-        .id = slice_str(c->id),
-        .tty = c->tty,
-        .follow = !c->catching_up,
-        .level = c->level,
-        .past_error = c->engine_errors >= ENGINE_ERRORS_BEFORE_SKIP,
-    };
     struct stream_events events = {
         .on_open = on_stream_open,
+        .on_placed = on_stream_placed,
+        .on_idle = on_stream_idle,
         .on_end = on_stream_end,
         .ctx = c,
     };
+    int r;
 
-    if (stream_open(all->engine, &request, &c->history, &c->joiner, &events, &c->stream) < 0) {
-        back_off(c);
-        return;
-    }
-    container_enter(c, CONTAINER_OPENING);
+    request->id = slice_str(c->id);
+    request->tty = c->tty;
+    r = stream_open(all->engine, request, &c->history, &c->joiner, &events, ret);
+    if (r < 0)
+        return r;
+    (*ret)->has_slot = true;
     all->opening_count++;
     all->streams_count++;
     all->streams_opened++;
     if (all->paused)
+        stream_pause(*ret, true);
+    return 0;
+}
+
+static void open_main(struct container *c)
+{
+    struct stream_request request = {
+        .follow = !c->catching_up,
+        .level = c->level,
+        .past_error = c->engine_errors >= ENGINE_ERRORS_BEFORE_SKIP,
+    };
+
+    if (open_stream(c, &request, &c->stream) < 0)
+        back_off(c);
+    else
+        container_enter(c, CONTAINER_OPENING);
+}
+
+/* ---- rotation ---- */
+
+/* Early by chance, never late: so many intervals hold so many rotations. */
+static void schedule_rotation(struct container *c)
+{
+    const struct config *config = c->all->config;
+    int64_t interval_ms = config->stream_rotation_interval_ms;
+    uint64_t early_ms =
+        random_below(&c->all->random,
+                     (uint64_t)(interval_ms * config->stream_rotation_jitter_percent / 100) + 1);
+    int64_t opened_ns = c->stream->opened_at_mono_ns;
+
+    c->rotation_due_mono_ns = opened_ns + (interval_ms - (int64_t)early_ms) * NSEC_PER_MSEC -
+                              c->all->tick_ms * NSEC_PER_MSEC;
+    c->stuck_at_mono_ns = opened_ns + (interval_ms + config->stream_stuck_grace_ms) * NSEC_PER_MSEC;
+}
+
+static void begin_rotation(struct container *c)
+{
+    struct stream_request request = {
+        .follow = true,
+        .level = c->rotation_level,
+        .takeover = true,
+    };
+
+    if (open_stream(c, &request, &c->successor) < 0) {
+        c->all->rotations_failed++;
+        c->rotation_due_mono_ns = clock_mono_ns() + ROTATION_RETRY_MS * NSEC_PER_MSEC;
+        return;
+    }
+    /* Both read as fast as the Engine gives, so one that begins behind would never catch up. */
+    if (c->rotation_level >= 2)
         stream_pause(c->stream, true);
+}
+
+/*
+ * Not rotated in time although it could have: say so and repair it. One that is being read is far
+ * behind its log, and gets a successor that asks for all of it since the last record; a silent one
+ * is opened anew.
+ */
+static void repair_stuck(struct container *c, int64_t now)
+{
+    const struct config *config = c->all->config;
+
+    c->all->rotations_stuck++;
+    log_error("Stream rotation stuck - possible deadlock", LOG_CONTAINER(c),
+              LOG_INT("rotation_count", c->rotations),
+              LOG_INT("expected_interval_min", config->stream_rotation_interval_ms / 60000));
+    c->stuck_at_mono_ns =
+        now + (config->stream_rotation_interval_ms + config->stream_stuck_grace_ms) * NSEC_PER_MSEC;
+    if (now - c->heard_at_mono_ns < SILENT_NS) {
+        c->rotation_level = MAX(c->rotation_level, 2u);
+        if (c->successor && c->successor->cursor.level < 2)
+            stream_close(c->successor);
+        return;
+    }
+    c->rotation_level = 0;
+    if (c->successor)
+        stream_close(c->successor);
+    stream_close(c->stream);
+}
+
+static void note_what_is_heard(struct container *c, int64_t now)
+{
+    uint64_t bytes = stream_bytes_received(c->stream);
+
+    if (bytes != c->heard_bytes)
+        c->heard_at_mono_ns = now;
+    c->heard_bytes = bytes;
+    if (c->predecessor_was_silent && c->stream->delivered_late > 0) {
+        c->predecessor_was_silent = false;
+        c->all->streams_silent++;
+        log_warn("Stream had fallen silent while its container went on, replaced", LOG_CONTAINER(c),
+                 LOG_INT("records", c->stream->delivered_late));
+    }
+}
+
+static void watch_reading(struct container *c, int64_t now)
+{
+    struct containers *all = c->all;
+
+    note_what_is_heard(c, now);
+    if (!c->stream->follow || all->paused || !engine_is_up(all->engine))
+        return;
+    if (now >= c->stuck_at_mono_ns)
+        repair_stuck(c, now);
+    else if (!c->successor && now >= c->rotation_due_mono_ns &&
+             all->opening_count < (unsigned)all->config->stream_openings_max)
+        begin_rotation(c);
+    else if (c->successor && c->successor->open && c->successor->cursor.level < 2 &&
+             now - c->successor->opened_at_mono_ns > SUCCESSOR_SILENT_NS)
+        take_over(c); /* an empty log has no place to find: what comes first is placed then */
 }
 
 static void pump(struct containers *all)
@@ -443,7 +685,7 @@ static void pump(struct containers *all)
         struct container *c = container_of(list_pop(&all->waiting), struct container, link);
 
         if (c->inspected)
-            open_stream(c);
+            open_main(c);
         else
             inspect(c);
     }
@@ -592,6 +834,8 @@ void containers_pause(struct containers *all, bool paused)
 
         if (c->stream)
             stream_pause(c->stream, paused);
+        if (c->successor)
+            stream_pause(c->successor, paused);
     }
 }
 
@@ -607,19 +851,29 @@ static void retry_one_refused(struct containers *all, int64_t now)
     c = container_of(all->refused.next, struct container, link);
     if (c->due_mono_ns > now)
         return;
+    all->refused_tried_at_mono_ns = now;
     list_remove(&c->link);
     container_go(c);
 }
 
-static void give_up_silent_seekers(struct containers *all, int64_t now)
+static void give_up_silent_seeker(struct stream *s, int64_t now, int64_t timeout_ms)
 {
+    if (s && splice_is_unplaced(&s->cursor) &&
+        now - s->last_part_at_mono_ns > timeout_ms * NSEC_PER_MSEC)
+        stream_give_up_seeking(s);
+}
+
+static void watch(struct containers *all, int64_t now)
+{
+    int64_t seek_ms = all->config->stream_seek_timeout_ms;
+
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
-        if (c->stream && splice_is_unplaced(&c->stream->cursor) &&
-            now - c->stream->last_part_at_mono_ns >
-                all->config->stream_seek_timeout_ms * NSEC_PER_MSEC)
-            stream_give_up_seeking(c->stream);
+        give_up_silent_seeker(c->stream, now, seek_ms);
+        give_up_silent_seeker(c->successor, now, seek_ms);
+        if (c->state == CONTAINER_READING)
+            watch_reading(c, now);
     }
 }
 
@@ -630,9 +884,10 @@ static void on_tick(struct op *op, int res)
 
     if (all->closing)
         return;
-    retry_one_refused(all, now);
-    give_up_silent_seekers(all, now);
-    ring_timer(all->ring, op, 1000);
+    if (now - all->refused_tried_at_mono_ns >= NSEC_PER_SEC)
+        retry_one_refused(all, now);
+    watch(all, now);
+    ring_timer(all->ring, op, all->tick_ms);
 }
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
@@ -648,7 +903,9 @@ int containers_init(struct containers *all, struct ring *ring, struct engine *en
     list_init(&all->refused);
     random_seed_system(&all->random);
     all->tick_op.done = on_tick;
-    ring_timer(ring, &all->tick_op, 1000);
+    /* Fine enough for the shortest interval, and never so fine as to be seen in the CPU time. */
+    all->tick_ms = MAX(MIN(config->stream_rotation_interval_ms / 20, 1000), 10);
+    ring_timer(ring, &all->tick_op, all->tick_ms);
     return table_init(&all->table);
 }
 
@@ -661,10 +918,12 @@ void containers_finish(struct containers *all)
 static void container_close(struct container *c)
 {
     list_remove(&c->link);
-    if (c->stream) {
+    if (c->successor)
+        stream_close(c->successor);
+    if (c->stream)
         stream_close(c->stream);
+    if (c->stream || c->successor || c->retired_count > 0)
         return;
-    }
     if (c->inspect.active)
         return; /* engine_close ends it */
     if (op_in_flight(&c->backoff_op)) {

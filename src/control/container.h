@@ -69,9 +69,20 @@ struct container {
 
     struct engine_call inspect;
     struct op backoff_op;
-    struct stream *stream;
+    struct stream *stream;    /* the one in use */
+    struct stream *successor; /* opened beside it, to take over: a rotation under way */
+    unsigned retired_count;   /* closed ones that have yet to land */
+    bool go_when_landed;
     struct splice_history history;
     struct line_joiner joiner;
+
+    unsigned rotation_level;
+    int64_t rotation_due_mono_ns, stuck_at_mono_ns;
+    int64_t rotated_at_wall_ns;
+    uint64_t rotations, reread_bytes;
+    bool predecessor_was_silent;
+    uint64_t heard_bytes; /* of the stream in use, as of the last tick */
+    int64_t heard_at_mono_ns;
 };
 
 struct containers {
@@ -90,7 +101,11 @@ struct containers {
     int64_t floor_ns;  /* --since */
     bool floor_is_now; /* it was `now` */
 
+    int64_t tick_ms;
+    int64_t refused_tried_at_mono_ns;
+
     uint64_t missed, refusals, streams_opened, streams_broken, streams_widened, engine_errors;
+    uint64_t rotations, rotations_failed, rotations_stuck, streams_silent, streams_promoted;
 };
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,

@@ -10,6 +10,10 @@
 #include "ringtail/docker/reply.h"
 
 #define MESSAGE_MAX 1024
+/* Of a record on the wire: frame header, timestamp and blank. */
+#define RECORD_WIRE_BYTES 39
+/* A record this much older than the stream that brings it was there for the stream before, too. */
+#define LATE_NS NSEC_PER_SEC
 
 static_assert(FRAME_BEGIN == PART_BEGIN && FRAME_END == PART_END, "one meaning, two rooms");
 static_assert((int)FRAME_STDOUT == (int)RECORD_STDOUT && (int)FRAME_STDERR == (int)RECORD_STDERR,
@@ -25,11 +29,16 @@ static int keep_message(struct stream *s, struct slice text)
 static int on_part(void *ctx, const struct part *part)
 {
     struct stream *s = ctx;
+    enum splice_verdict verdict = splice_judge(s->history, &s->cursor, part);
     int r;
 
-    s->records++;
-    switch (splice_judge(s->history, &s->cursor, part)) {
+    if (unlikely(!s->placed) && splice_is_placed(&s->cursor)) {
+        s->placed = true;
+        s->events.on_placed(s->events.ctx, s);
+    }
+    switch (verdict) {
     case SPLICE_DROP:
+        s->reread_bytes += part->text.len + RECORD_WIRE_BYTES;
         return 0;
     case SPLICE_WIDEN:
         s->wider = true;
@@ -37,6 +46,7 @@ static int on_part(void *ctx, const struct part *part)
     case SPLICE_DELIVER:
         break;
     }
+    s->delivered_late += part->ts_ns < s->opened_at_wall_ns - LATE_NS;
     r = line_joiner_feed(s->joiner, part);
     if (r < 0)
         return r;
@@ -64,7 +74,7 @@ static int on_head(void *ctx, const struct http_head *head)
     if (s->status != 200)
         return 0;
     s->open = true;
-    s->events.on_open(s->events.ctx);
+    s->events.on_open(s->events.ctx, s);
     return 0;
 }
 
@@ -124,13 +134,21 @@ static void on_closed(void *ctx, int result)
     s->exchange = NULL;
     conclude(s, result, &end, message, sizeof message);
     part_reader_finish(&s->parts);
-    s->events.on_end(s->events.ctx, &end);
+    s->events.on_end(s->events.ctx, s, &end);
     buf_finish(&s->message);
     free(s);
 }
 
+static void on_idle(void *ctx)
+{
+    struct stream *s = ctx;
+
+    s->events.on_idle(s->events.ctx, s);
+}
+
 static const struct http_handlers handlers = {
     .reply = {.on_head = on_head, .on_body = on_body},
+    .on_idle = on_idle,
     .on_closed = on_closed,
 };
 
@@ -148,7 +166,12 @@ int stream_open(struct engine *engine, const struct stream_request *request,
 
     if (!s)
         return -ENOMEM;
-    splice_plan(history, request->level, clock_wall_ns(), &plan);
+    s->opened_at_wall_ns = clock_wall_ns();
+    if (request->takeover)
+        splice_plan_takeover(history, request->level, s->opened_at_wall_ns,
+                             (size_t)config->stream_reread_max_bytes, &plan);
+    else
+        splice_plan(history, request->level, s->opened_at_wall_ns, &plan);
     query.tail = request->past_error ? 1 : plan.tail;
     query.has_since = plan.has_since && !request->past_error;
     query.since_ns = MAX(plan.since_ns, 0);
@@ -200,4 +223,9 @@ void stream_pause(struct stream *s, bool pause)
         http_pause(s->exchange);
     else
         http_resume(s->exchange);
+}
+
+uint64_t stream_bytes_received(const struct stream *s)
+{
+    return http_bytes_received(s->exchange);
 }

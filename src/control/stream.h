@@ -33,10 +33,16 @@ struct stream_end {
     bool engine_error;   /* the Engine reported an error inside the log */
 };
 
+struct stream;
+
 struct stream_events {
-    void (*on_open)(void *ctx); /* status 200 */
+    void (*on_open)(void *ctx, struct stream *s); /* status 200 */
+    /** It has found its place in the log: what it says from here on is rightly dropped or shipped.
+     * Before the first record is shipped. */
+    void (*on_placed)(void *ctx, struct stream *s);
+    void (*on_idle)(void *ctx, struct stream *s); /* a read timed out and was armed again */
     /** Once, last; the stream is freed behind it. */
-    void (*on_end)(void *ctx, const struct stream_end *end);
+    void (*on_end)(void *ctx, struct stream *s, const struct stream_end *end);
     void *ctx;
 };
 
@@ -51,9 +57,12 @@ struct stream {
     struct part_reader parts;
     struct buf message;
     unsigned status;
-    bool is_tty, follow, open, wider, closed, engine_error;
-    int64_t opened_at_mono_ns, last_part_at_mono_ns;
-    uint64_t records, delivered;
+    bool is_tty, follow, open, placed, wider, closed, engine_error;
+    bool has_slot; /* the owner's: counted among those that open */
+    int64_t opened_at_mono_ns, opened_at_wall_ns, last_part_at_mono_ns;
+    uint64_t delivered;
+    uint64_t delivered_late; /* records that were there well before the stream was opened */
+    uint64_t reread_bytes;   /* of records that were dropped */
 };
 
 struct stream_request {
@@ -61,6 +70,7 @@ struct stream_request {
     bool tty, follow;
     unsigned level;  /* of the splice */
     bool past_error; /* only the newest record: what lies before it can't be read */
+    bool takeover;   /* from a stream that goes on being read meanwhile */
 };
 
 /** Sends the request. Returns 0; -ENOMEM and so on, then there is no stream and on_end never comes.
@@ -76,3 +86,5 @@ void stream_close(struct stream *s);
 void stream_give_up_seeking(struct stream *s);
 
 void stream_pause(struct stream *s, bool pause);
+
+uint64_t stream_bytes_received(const struct stream *s);

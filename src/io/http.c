@@ -152,7 +152,8 @@ static void http_send_done(struct op *op, int res)
         return;
     }
     if (res < 0) {
-        http_end(x, res);
+        /* A send and a receive have different words for a peer that is gone. */
+        http_end(x, res == -EPIPE ? -ECONNRESET : res);
         return;
     }
     x->sent += (size_t)res;

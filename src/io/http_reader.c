@@ -84,6 +84,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t n)
     struct http_reader *r = parser->data;
     unsigned flags = r->chunk_begins ? HTTP_CHUNK_BEGIN : 0;
 
+    if (n == 0)
+        return 0; /* llhttp's way to close a span that the input before had used up */
     r->chunk_begins = false;
     return settle(r, r->handlers->on_body(r->ctx, slice_of(at, n), flags));
 }
@@ -92,7 +94,7 @@ static int on_chunk_header(llhttp_t *parser)
 {
     struct http_reader *r = parser->data;
 
-    r->chunk_begins = parser->content_length > 0; /* the last chunk has no bytes to begin */
+    r->in_chunk = r->chunk_begins = parser->content_length > 0; /* the last chunk has no bytes */
     return 0;
 }
 
@@ -100,7 +102,7 @@ static int on_chunk_complete(llhttp_t *parser)
 {
     struct http_reader *r = parser->data;
 
-    if (r->complete)
+    if (!r->in_chunk)
         return 0;
     return settle(r, r->handlers->on_body(r->ctx, (struct slice){0}, HTTP_CHUNK_END));
 }
@@ -147,14 +149,12 @@ int http_reader_feed(struct http_reader *r, struct slice in)
     if (!r->head_complete) {
         /* A head is short: the bytes over the bound are looked at only once the head is known to be
          * whole. */
-        size_t room = r->head_bytes_max - r->head_bytes;
-
-        head_left.len = MIN(in.len, room + 1);
+        head_left.len = MIN(in.len, r->head_bytes_max - r->head_bytes);
     }
     e = llhttp_execute(&r->parser, head_left.data, head_left.len);
     if (!r->head_complete) {
         r->head_bytes += head_left.len;
-        if (e == HPE_OK && r->head_bytes > r->head_bytes_max)
+        if (e == HPE_OK && head_left.len < in.len)
             return -EMSGSIZE;
     } else if (e == HPE_OK && head_left.len < in.len) {
         e = llhttp_execute(&r->parser, in.data + head_left.len, in.len - head_left.len);

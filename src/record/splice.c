@@ -17,6 +17,10 @@
 #define TAIL_WIDER 16
 /* stdout and stderr were seen up to 40 ms out of order in one log; a second is safe. */
 #define SINCE_MARGIN_NS NSEC_PER_SEC
+/* Of a record on the wire: frame header, timestamp and blank. */
+#define RECORD_OVERHEAD_BYTES 39
+/* Two streams of one log are at most this far apart while both are read. */
+#define TAKEOVER_OVERLAP_S 0.1
 
 static struct splice_mark *mark_at(const struct splice_history *h, uint64_t number)
 {
@@ -50,6 +54,9 @@ void splice_delivered(struct splice_history *h, const struct part *part)
 
     h->last_ts_ns[s] = part->ts_ns;
     h->has_last[s] = true;
+    h->record_bytes_avg =
+        (uint32_t)((h->record_bytes_avg * UINT64_C(15) + part->text.len + RECORD_OVERHEAD_BYTES) /
+                   16);
     if (h->next - h->first == h->cap && h->cap < h->marks_max)
         grow(h);
     if (h->cap == 0)
@@ -75,7 +82,7 @@ static enum splice_verdict place(struct splice_history *h, struct splice_cursor 
     return SPLICE_DROP;
 }
 
-static bool has_history(const struct splice_history *h)
+bool splice_has_history(const struct splice_history *h)
 {
     return h->has_last[0] || h->has_last[1];
 }
@@ -182,7 +189,7 @@ enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor 
     case SPLICE_SEEK:
     case SPLICE_BELOW:
     case SPLICE_SKIP:
-        return has_history(h) ? judge_seek(h, c, part) : judge_by_floor(h, c, part);
+        return splice_has_history(h) ? judge_seek(h, c, part) : judge_by_floor(h, c, part);
     }
     return SPLICE_WIDEN;
 }
@@ -191,6 +198,11 @@ void splice_cursor_init(struct splice_cursor *c, unsigned level)
 {
     assert(level < SPLICE_LEVELS);
     *c = (struct splice_cursor){.mode = SPLICE_SEEK, .level = level};
+}
+
+bool splice_is_placed(const struct splice_cursor *c)
+{
+    return c->mode != SPLICE_SEEK && c->mode != SPLICE_SKIP;
 }
 
 bool splice_is_unplaced(const struct splice_cursor *c)
@@ -217,7 +229,7 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
     double gap_s, tail;
 
     *ret = (struct splice_query){.tail = -1};
-    if (!has_history(h)) {
+    if (!splice_has_history(h)) {
         if (h->floor_ns == INT64_MIN)
             return;
         if (level < 2 && !h->floor_is_far) {
@@ -241,6 +253,30 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
     if (level == 1)
         tail *= TAIL_WIDER;
     ret->tail = (int64_t)MIN(tail, (double)TAIL_MAX);
+}
+
+void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_t now_ns,
+                          size_t bytes_max, struct splice_query *ret)
+{
+    uint64_t count = h->next - h->first;
+    double tail = 1;
+
+    splice_plan(h, level, now_ns, ret);
+    if (level > 1)
+        return;
+    if (count > 1) {
+        /* Over the time until now, so that a burst of long ago does not count as a rate. */
+        double span_s = (double)(now_ns - mark_at(h, h->first)->ts_ns) / (double)NSEC_PER_SEC;
+
+        if (span_s > 0)
+            tail += (double)count / span_s * TAKEOVER_OVERLAP_S;
+    }
+    if (level == 1)
+        tail = (tail + TAIL_MIN) * TAIL_WIDER;
+    else
+        tail = MIN(tail, (double)(bytes_max / MAX(h->record_bytes_avg, RECORD_OVERHEAD_BYTES)));
+    ret->has_since = false;
+    ret->tail = (int64_t)MAX(MIN(tail, (double)TAIL_MAX), 1.0);
 }
 
 void splice_history_finish(struct splice_history *h)

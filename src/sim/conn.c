@@ -377,8 +377,10 @@ void conn_begin_logs(struct conn *k)
         k->trip_after = MIN(k->trip_after, k->jump_back->spec.records);
     if (k->follow) {
         list_append(&c->follows, &k->follow_link);
-        c->stats.follows_max = MAX(++c->stats.follows_now, c->stats.follows_max);
-        sim->stats.follows_max = MAX(++sim->stats.follows_now, sim->stats.follows_max);
+        c->stats.follows_now++;
+        c->stats.follows_max = MAX(c->stats.follows_now, c->stats.follows_max);
+        sim->stats.follows_now++;
+        sim->stats.follows_max = MAX(sim->stats.follows_now, sim->stats.follows_max);
     }
 }
 

@@ -333,25 +333,27 @@ static int container_append_line(struct sim_container *c, enum sim_stream stream
 static int container_take_pending(struct sim_container *c, enum sim_stream stream, bool all)
 {
     struct buf *p = &c->pending[stream];
+    struct slice rest = buf_slice(p);
+    int r = 0;
 
-    while (p->len > 0) {
-        const char *newline = memchr(p->data, '\n', MIN(p->len, (size_t)SIM_PART_BYTES));
+    while (r == 0 && rest.len > 0) {
+        const char *newline = memchr(rest.data, '\n', MIN(rest.len, (size_t)SIM_PART_BYTES));
         size_t len =
-            newline ? (size_t)(newline - p->data) + 1 : MIN(p->len, (size_t)SIM_PART_BYTES);
+            newline ? (size_t)(newline - rest.data) + 1 : MIN(rest.len, (size_t)SIM_PART_BYTES);
         int64_t ts = c->part_ts_ns[stream] ? c->part_ts_ns[stream] : container_stamp(c, stream);
-        int r;
 
         if (!newline && len < SIM_PART_BYTES && !all)
-            return 0;
-        r = container_append(c, stream, ts, p->data, len);
-        if (r < 0)
-            return r;
-        c->part_ts_ns[stream] = newline || len < SIM_PART_BYTES ? 0 : ts;
-        buf_consume(p, len);
+            break;
+        r = container_append(c, stream, ts, rest.data, len);
+        if (r == 0) {
+            c->part_ts_ns[stream] = newline || len < SIM_PART_BYTES ? 0 : ts;
+            rest = slice_from(rest, len);
+        }
     }
     if (all)
         c->part_ts_ns[stream] = 0;
-    return 0;
+    buf_consume(p, p->len - rest.len);
+    return r;
 }
 
 /* ---- Generators ---- */
@@ -973,11 +975,15 @@ static int append_text(struct sim_container *c, enum sim_stream stream, int64_t 
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < bytes.len; i++) {
-        if (c->tty && bytes.data[i] == '\n')
-            r = buf_append_char(&c->pending[stream], '\r');
-        if (r == 0)
-            r = buf_append_char(&c->pending[stream], bytes.data[i]);
+    (void)ts_ns; /* each record is stamped when it is made */
+    while (r == 0 && bytes.len > 0) {
+        const char *newline = c->tty ? memchr(bytes.data, '\n', bytes.len) : NULL;
+        size_t len = newline ? (size_t)(newline - bytes.data) : bytes.len;
+
+        r = buf_append(&c->pending[stream], bytes.data, len);
+        bytes = slice_from(bytes, len + (newline ? 1 : 0));
+        if (r == 0 && newline)
+            r = buf_append(&c->pending[stream], "\r\n", 2);
     }
     return r < 0 ? r : container_take_pending(c, stream, false);
 }

@@ -23,6 +23,10 @@ struct config {
 
     char *stream_since;
     int64_t stream_read_timeout_ms;
+    int64_t stream_rotation_interval_ms;
+    int64_t stream_rotation_jitter_percent;
+    int64_t stream_stuck_grace_ms;
+    int64_t stream_reread_max_bytes;
     int64_t stream_openings_max;
     int64_t stream_max_line_bytes;
     int64_t stream_max_frame_bytes;

@@ -40,7 +40,7 @@ struct http_reader {
     void *ctx;
     size_t head_bytes, head_bytes_max;
     int result; /* of a handler, or ours */
-    bool head_complete, complete, stopped, chunk_begins;
+    bool head_complete, complete, stopped, chunk_begins, in_chunk;
     uint8_t header; /* which header's value is being read */
     uint8_t name_len, content_type_len, api_version_len;
     char name[16], content_type[64], api_version[16];

@@ -44,12 +44,15 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
+    uint32_t record_bytes_avg; /* what a record costs on the wire, lately */
     /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.
      */
     int64_t floor_ns;
     /** The log is known to be younger than the floor, or all of it is wanted: no use in small
      * tails. */
     bool floor_is_far;
+    /** Engine 20.10: a whole line with the stamp and text of its stream's last one is that one again. */
+    bool engine_repeats;
 
     uint64_t repeated;       /* records dropped as repetitions */
     uint64_t went_back;      /* records delivered although their timestamp went back */
@@ -69,6 +72,13 @@ struct splice_query {
 void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
                  struct splice_query *ret);
 
+/**
+ * The query of a response that is to take over from one that goes on being read: as few records as
+ * will overlap, and at level 0 no more than about `bytes_max` of them.
+ */
+void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_t now_ns,
+                          size_t bytes_max, struct splice_query *ret);
+
 enum splice_mode {
     SPLICE_SEEK,   /* nothing of the response placed yet */
     SPLICE_BELOW,  /* in front of the floor: older than wanted, and surely so */
@@ -81,6 +91,7 @@ enum splice_mode {
 struct splice_cursor {
     enum splice_mode mode;
     unsigned level;
+    int64_t tail;  /* what was asked for: behind that many, all is new; set by who asks, 0: not known */
     uint64_t at;
     uint64_t seen; /* records judged */
 };
@@ -92,6 +103,13 @@ enum splice_verdict {
 };
 
 void splice_cursor_init(struct splice_cursor *c, unsigned level);
+
+/** Whether the response has found its place: from here on every record is rightly dropped or
+ * delivered. */
+bool splice_is_placed(const struct splice_cursor *c);
+
+/** Whether anything was ever delivered. */
+bool splice_has_history(const struct splice_history *h);
 
 /** Judges the response's next record. */
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,

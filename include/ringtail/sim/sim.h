@@ -161,8 +161,9 @@ int sim_container_recreate(struct sim_container *c, const struct sim_spec *spec,
 
 /**
  * One Engine record, exactly as given: no newline is added, nothing is split. ts_ns 0: the Engine's
- * time, moved on by at least 1 ns from the stream's last record. `stream` of a TTY container is
- * ignored. Works in every state but GONE. -EINVAL for a generator's container.
+ * time, moved on by at least 1 ns from the stream's last record (unless the clock went back by more
+ * than a second). `stream` of a TTY container is ignored. Works in every state but GONE. -EINVAL
+ * for a generator's container.
  */
 int sim_log(struct sim_container *c, enum sim_stream stream, int64_t ts_ns, const void *bytes,
             size_t len);

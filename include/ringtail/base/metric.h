@@ -1,0 +1,228 @@
+/*
+ * Metrics: one table says all about each (name, kind, labels, help, buckets), and the Prometheus
+ * text and docs/metrics.md are made from it. The numbers live in series, one for each set of label
+ * values; whoever counts keeps the pointer to its series, so that counting is one addition.
+ *
+ * Registry, series and groups belong to the ring's thread. Other threads see snapshots.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ringtail/base/buf.h"
+#include "ringtail/base/list.h"
+#include "ringtail/base/table.h"
+
+#define METRIC_PREFIX "log_capturer_"
+#define METRIC_LABELS_MAX 3
+
+/** In the order of the table and of /metrics. The comment behind each names its labels. */
+enum metric_id {
+    /* Streams */
+    METRIC_STREAMS_ACTIVE,
+    METRIC_STREAM_ROTATIONS,    /* container_id, container_name */
+    METRIC_LAST_ROTATION,       /* container_id, container_name */
+    METRIC_STREAM_AGE,          /* container_id */
+    METRIC_STREAM_ERRORS,       /* error_type, container_id */
+    METRIC_STREAM_REREAD_BYTES, /* container_id, container_name */
+    METRIC_STREAM_REFUSALS,
+
+    /* Containers */
+    METRIC_CONTAINER_MONITORED, /* container_id, container_name, image */
+    METRIC_CONTAINERS_MONITORED,
+    METRIC_CONTAINERS_MISSED,
+    METRIC_CONTAINER_LINES,     /* container_id, container_name */
+    METRIC_CONTAINER_BYTES,     /* container_id, container_name */
+    METRIC_CONTAINER_LAG,       /* container_id, container_name */
+    METRIC_CONTAINER_REPEATED,  /* container_id, container_name */
+    METRIC_CONTAINER_GAPS,      /* container_id, container_name */
+    METRIC_CONTAINER_TIME_BACK, /* container_id, container_name */
+    METRIC_CONTAINER_TRUNCATED, /* container_id, container_name */
+    METRIC_CONTAINER_AT_RISK,   /* container_id, container_name */
+    METRIC_TASK_HEARTBEATS,     /* task_id, task_type */
+    METRIC_ACTIVE_TASKS,        /* task_type, state */
+
+    /* Records */
+    METRIC_LOGS_PROCESSED, /* source_type, source_id, pipeline */
+    METRIC_LOGS_SENT,      /* sink_type, status */
+    METRIC_ERRORS,         /* component, error_type */
+    METRIC_RECORDS_READ,
+    METRIC_RECORDS_FILTERED,
+    METRIC_RECORDS_SETTLED,
+    METRIC_RECORDS_LOST, /* reason */
+    METRIC_RECORDS_QUEUED,
+
+    /* Queue */
+    METRIC_DISPATCHER_UTILIZATION,
+    METRIC_QUEUE_SIZE, /* component, queue_type */
+    METRIC_QUEUE_BYTES,
+    METRIC_QUEUE_LIMIT_BYTES,
+    METRIC_SINK_UTILIZATION,   /* sink_type */
+    METRIC_SINK_SEND_DURATION, /* sink_type */
+    METRIC_READING_PAUSES,
+    METRIC_READING_PAUSED_SECONDS,
+
+    /* Engine */
+    METRIC_ENGINE_UP,
+    METRIC_ENGINE_CONNECTS,
+    METRIC_ENGINE_RECONNECTS,
+    METRIC_ENGINE_REQUESTS, /* kind, outcome */
+    METRIC_ENGINE_EVENTS,
+    METRIC_ENGINE_LISTINGS,
+
+    /* Positions */
+    METRIC_POSITIONS_SAVES,
+    METRIC_POSITIONS_SAVE_ERRORS,
+    METRIC_POSITIONS_AGE,
+    METRIC_POSITIONS_CONTAINERS,
+
+    /* Ring */
+    METRIC_RING_IN_FLIGHT,   /* kind */
+    METRIC_RING_COMPLETIONS, /* kind */
+    METRIC_RING_TIMEOUTS,
+    METRIC_RING_CANCELS,
+    METRIC_RING_CANCEL_DURATION,
+    METRIC_RING_BUFFERS,
+    METRIC_RING_BUFFERS_FREE,
+    METRIC_RING_BUFFER_WAITS,
+    METRIC_RING_CQ_OVERFLOWS,
+    METRIC_RING_SOCKETS_OPEN,
+    METRIC_RING_SOCKETS_MAX,
+    METRIC_RING_PASSES,
+    METRIC_RING_PAUSES,
+    METRIC_RING_ENTERS,
+
+    /* Process */
+    METRIC_GOROUTINES,
+    METRIC_THREADS,
+    METRIC_DESCRIPTORS_OPEN,
+    METRIC_RESIDENT_BYTES,
+    METRIC_START_TIME,
+    METRIC_BUILD_INFO,   /* version */
+    METRIC_BACKEND_INFO, /* backend */
+    METRIC_LOG_LINES_DROPPED,
+    METRIC_SERIES,
+    METRIC_SERIES_REFUSED,
+
+    METRIC_COUNT,
+};
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+struct metric {
+    const char *name; /* with the prefix */
+    enum metric_kind kind;
+    bool bare; /* printed without HELP and TYPE: scripts take the line that begins with its name */
+    const char *labels[METRIC_LABELS_MAX]; /* in the order of the output; NULL behind the last */
+    const double *bounds;                  /* HISTOGRAM: upper bounds, rising; +Inf is implied */
+    size_t bounds_count;
+    const char *help;  /* one sentence */
+    const char *group; /* heading in the documentation */
+};
+
+/** METRIC_COUNT of them, by enum metric_id. */
+extern const struct metric metric_table[METRIC_COUNT];
+
+struct metrics;
+struct metric_labels;
+
+/** One line (or, for a histogram, one set of lines) of the output. Read `value` at will. */
+struct metric_series {
+    double value;     /* HISTOGRAM: the sum of what was observed */
+    uint64_t *counts; /* HISTOGRAM: by bucket, not cumulated, the last is +Inf */
+
+    /* The registry's own from here on. */
+    const struct metric *metric;
+    struct metrics *metrics;
+    struct metric_labels *labels;
+    struct table_link by_labels;
+    struct list in_family; /* all series of the metric */
+    struct list link;      /* in its group; once dropped, among those that linger */
+    int64_t dropped_at_mono_ns;
+    bool dropped;
+};
+
+/**
+ * The series of one owner (a container, say), so that all of them can be dropped at once. Init
+ * before use, drop before the memory goes.
+ */
+struct metric_group {
+    struct list series;
+};
+
+static inline void metric_group_init(struct metric_group *g)
+{
+    list_init(&g->series);
+}
+
+struct metrics_options {
+    size_t series_max; /* beside those without labels; more are refused and counted */
+    int64_t linger_ms; /* a dropped series stays in the output this long */
+};
+
+/** Series without labels exist from here on, at 0. NULL without memory. */
+struct metrics *metrics_create(const struct metrics_options *options);
+
+/** Snapshots may outlive it; series and their pointers do not. NULL is fine. Returns NULL. */
+struct metrics *metrics_destroy(struct metrics *m);
+
+/**
+ * The series of `id` with these label values (strings, as many as the metric has labels), made at 0
+ * if there is none; one that lingers is revived with its value.
+ *
+ *     c->rotations = metrics_series(m, &c->metrics, METRIC_STREAM_ROTATIONS, c->id_short, c->name);
+ *
+ * group:   who drops it; NULL: it stays as long as the registry. One group per series.
+ * values:  copied. Bytes that are no UTF-8 are replaced.
+ * returns: never NULL. At series_max (when nothing lingers that could make room) or without memory
+ *          it is a series that counts and is never shown, and METRIC_SERIES_REFUSED goes up.
+ */
+#define metrics_series(m, group, id, ...)                                                          \
+    metrics_series_get((m), (group), (id), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct metric_series *metrics_series_get(struct metrics *m, struct metric_group *group,
+                                         enum metric_id id, const char *const *values);
+
+/** The series of a metric without labels: an array access. */
+struct metric_series *metrics_plain(struct metrics *m, enum metric_id id);
+
+/** The pointer is not valid any more; the series leaves the output after the linger time. NULL and
+ * the series of a refusal are fine. */
+void metrics_series_drop(struct metric_series *s, int64_t now_mono_ns);
+
+/** The same for all series of the group, which is empty and usable again. */
+void metric_group_drop(struct metric_group *g, int64_t now_mono_ns);
+
+/** Counters go up only. */
+static inline void metric_add(struct metric_series *s, double by)
+{
+    s->value += by;
+}
+
+/** Gauges, and counters whose number is kept elsewhere. */
+static inline void metric_set(struct metric_series *s, double value)
+{
+    s->value = value;
+}
+
+void metric_observe(struct metric_series *s, double value);
+
+/* ---- output ---- */
+
+struct metrics_snapshot;
+
+/**
+ * Copies all numbers (labels are shared, not copied) and forgets what has lingered long enough.
+ * The ring's thread. NULL without memory.
+ */
+struct metrics_snapshot *metrics_snapshot(struct metrics *m, int64_t now_mono_ns);
+
+/** Any thread. NULL is fine. Returns NULL. */
+struct metrics_snapshot *metrics_snapshot_destroy(struct metrics_snapshot *s);
+
+/** Appends Prometheus text, version 0.0.4. Any thread, one at a time. Returns 0 or -ENOMEM. */
+int metrics_render(const struct metrics_snapshot *s, struct buf *out);
+
+/** Appends docs/metrics.md, whole. Returns 0 or -ENOMEM. */
+int metrics_write_markdown(struct buf *out);
