@@ -12,7 +12,8 @@
  *   /ready           200 or 503, with JSON that says why
  *   /debug/streams   JSON; text with ?format=text or Accept: text/plain
  *
- * A ring that does not answer within 2 s makes 503, at once for those who ask meanwhile.
+ * A ring that does not answer within 2 s makes 503, at once for those who ask meanwhile; /health
+ * stays 200 for 10 s.
  */
 #pragma once
 
@@ -31,6 +32,8 @@ struct admin_options {
     unsigned connections_max;        /* at once; more wait to be accepted */
     unsigned connections_per_ip_max; /* more are closed; 0: only connections_max counts */
     unsigned timeout_s;              /* a connection that is silent this long is closed */
+    int64_t answer_timeout_ms;       /* how long to wait for the ring; 0: 2 s */
+    int64_t liveness_ms;             /* how long the ring may be silent in good health; 0: 10 s */
 };
 
 /** What the ring's thread is asked for. All are called from admin_serve. */

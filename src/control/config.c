@@ -121,6 +121,13 @@ static const struct option options[] = {
     OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
                  "A write that failed (disk full, say) is tried again this often; nothing is "
                  "dropped."),
+    OPT_STRING("positions.path", positions_path, "0", "4096", NULL,
+               "File that keeps where each log was left, over restarts and crashes. Default: "
+               ".ringtail/positions in the output directory; with output to stdout, none."),
+    OPT_DURATION("positions.interval", positions_interval_ms, "10ms", "1h", "1s",
+                 "Positions are saved this often while lines come, and at the end."),
+    OPT_DURATION("positions.keep", positions_keep_ms, "1m", "3650d", "7d",
+                 "The position of a container that is not followed any more is kept this long."),
     OPT_SIZE(
         "queue.max_bytes", queue_max_bytes, "1MiB", "64GiB", "32MiB",
         "Lines waiting for the output in memory; when it is full, reading pauses until half of "

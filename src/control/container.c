@@ -86,6 +86,7 @@ static struct container *container_create(struct containers *all, const char *id
         .ctx = c,
         .bytes_max = (size_t)all->config->stream_max_line_bytes,
     };
+    (void)positions_take(all->positions, c->id, &c->history); /* none: it begins at the floor */
     table_insert(&all->table, &c->by_id, slice_str(c->id));
     return c;
 }
@@ -99,6 +100,12 @@ static bool container_is_busy(const struct container *c)
 static void container_free(struct container *c)
 {
     assert(!container_is_busy(c));
+    if (c->removed) {
+        positions_forget(c->all->positions, c->id);
+    } else {
+        positions_put(c->all->positions, c->id, &c->history, &c->joiner);
+        positions_leave(c->all->positions, c->id);
+    }
     list_remove(&c->link);
     table_remove(&c->all->table, &c->by_id);
     splice_history_finish(&c->history);
@@ -116,7 +123,8 @@ static struct container *find(struct containers *all, const char *id)
     return link ? container_of(link, struct container, by_id) : NULL;
 }
 
-/* What is open will not be continued: its container has stopped, or we do. */
+/* What is open will not be continued: its container has stopped, or we do and shall not come back
+ * to it. */
 static void flush_open_lines(struct container *c)
 {
     int r = line_joiner_flush(&c->joiner);
@@ -133,6 +141,14 @@ static void stand_in_line(struct container *c)
     list_append(&c->all->waiting, &c->link);
 }
 
+/* We end. A line that is open is begun again the next time, where positions are kept. */
+static void leave(struct container *c)
+{
+    if (!c->all->positions->enabled)
+        flush_open_lines(c);
+    container_free(c);
+}
+
 /* From any state that has nothing under way: on to whatever is next for this container. May free
  * it. */
 static void container_go(struct container *c)
@@ -141,8 +157,7 @@ static void container_go(struct container *c)
 
     assert(!container_is_busy(c));
     if (all->closing) {
-        flush_open_lines(c);
-        container_free(c);
+        leave(c);
         return;
     }
     if (c->started && !c->catching_up) {
@@ -325,7 +340,7 @@ static void take_over(struct container *c)
     c->rotation_level = 0;
     c->rotated_at_wall_ns = clock_wall_ns();
     c->predecessor_was_silent =
-        stream_bytes_received(old) == c->heard_bytes &&
+        c->stream->cursor.level < 2 && stream_bytes_received(old) == c->heard_bytes &&
         now - c->heard_at_mono_ns >
             MIN(SILENT_NS, c->all->config->stream_rotation_interval_ms * NSEC_PER_MSEC / 2);
     c->heard_at_mono_ns = now;
@@ -826,6 +841,17 @@ void containers_engine_up(struct containers *all)
     pump(all);
 }
 
+void containers_put_positions(struct containers *all)
+{
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (c->history.next != c->position_next || c->history.has_owed)
+            positions_put(all->positions, c->id, &c->history, &c->joiner);
+        c->position_next = c->history.next;
+    }
+}
+
 void containers_pause(struct containers *all, bool paused)
 {
     all->paused = paused;
@@ -891,12 +917,13 @@ static void on_tick(struct op *op, int res)
 }
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
-                    struct gather *gather, const struct config *config)
+                    struct gather *gather, struct positions *positions, const struct config *config)
 {
     *all = (struct containers){
         .ring = ring,
         .engine = engine,
         .gather = gather,
+        .positions = positions,
         .config = config,
     };
     list_init(&all->waiting);
@@ -930,8 +957,7 @@ static void container_close(struct container *c)
         ring_cancel(c->all->ring, &c->backoff_op);
         return;
     }
-    flush_open_lines(c);
-    container_free(c);
+    leave(c);
 }
 
 void containers_close(struct containers *all)

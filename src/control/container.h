@@ -30,6 +30,7 @@
 
 #include "engine.h"
 #include "gather.h"
+#include "positions.h"
 #include "stream.h"
 
 enum container_state {
@@ -75,6 +76,7 @@ struct container {
     bool go_when_landed;
     struct splice_history history;
     struct line_joiner joiner;
+    uint64_t position_next; /* the history's, when its position was last put down */
 
     unsigned rotation_level;
     int64_t rotation_due_mono_ns, stuck_at_mono_ns;
@@ -89,6 +91,7 @@ struct containers {
     struct ring *ring;
     struct engine *engine;
     struct gather *gather;
+    struct positions *positions;
     const struct config *config;
     const char *self_id; /* NULL: not in a container */
     struct table table;
@@ -109,7 +112,8 @@ struct containers {
 };
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
-                    struct gather *gather, const struct config *config);
+                    struct gather *gather, struct positions *positions,
+                    const struct config *config);
 void containers_finish(struct containers *all);
 
 /** What is known of a container when it is mentioned. */
@@ -136,6 +140,9 @@ void containers_listing_end(struct containers *all);
 
 /** The Engine is there: those who wait go on. */
 void containers_engine_up(struct containers *all);
+
+/** Brings the position of every container up to date (positions.collect). */
+void containers_put_positions(struct containers *all);
 
 /** Stops or goes on reading, all of them. */
 void containers_pause(struct containers *all, bool paused);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -27,15 +28,19 @@
 #include "engine.h"
 #include "gather.h"
 #include "log_writer.h"
+#include "positions.h"
+#include "recovery.h"
 #include "self.h"
 
 /*
- * RUNNING ──► READERS_CLOSING ──► SINK_CLOSING ──► TIMER_LANDING ──► LOG_LANDING (the ring stops)
+ * RUNNING ──► READERS_CLOSING ──► SINK_CLOSING ──► POSITIONS_SAVING ──► TIMER_LANDING ──►
+ * LOG_LANDING (the ring stops)
  */
 enum daemon_state {
     DAEMON_RUNNING,
     DAEMON_READERS_CLOSING,
     DAEMON_SINK_CLOSING,
+    DAEMON_POSITIONS_SAVING,
     DAEMON_TIMER_LANDING,
     DAEMON_LOG_LANDING,
 };
@@ -45,6 +50,7 @@ struct daemon {
     struct ring *ring;
     struct sink *sink;
     struct gather gather;
+    struct positions positions;
     struct engine engine;
     struct containers containers;
     struct discovery discovery;
@@ -157,6 +163,15 @@ static void step(struct daemon *d)
         if (!d->sink_closed)
             break;
         say_goodbye(d);
+        if (!positions_is_idle(&d->positions))
+            break; /* one is under way: it ends by itself, as all has settled */
+        d->state = DAEMON_POSITIONS_SAVING;
+        if (d->sink->records_lost == 0)
+            positions_save_now(&d->positions);
+        break;
+    case DAEMON_POSITIONS_SAVING:
+        if (!positions_is_idle(&d->positions))
+            break;
         d->state = DAEMON_TIMER_LANDING;
         ring_cancel(d->ring, &d->grace_op);
         break;
@@ -201,6 +216,8 @@ static void on_pass_end(void *ctx)
 
     gather_hand_over(&d->gather);
     watch_sink(d);
+    if (d->state <= DAEMON_SINK_CLOSING)
+        positions_step(&d->positions, clock_mono_ns());
     step(d);
     log_writer_flush(&d->log);
 }
@@ -237,6 +254,11 @@ static void on_sink_closed(void *ctx, struct sink *sink)
     d->sink_closed = true;
 }
 
+static bool output_is_directory(const struct config *c)
+{
+    return strcmp(c->output_path, "stdout") != 0;
+}
+
 static int open_sink(struct daemon *d)
 {
     const struct config *c = d->config;
@@ -256,10 +278,10 @@ static int open_sink(struct daemon *d)
     char why[256] = "";
     int r;
 
-    if (strcmp(c->output_path, "stdout") == 0)
-        r = sink_stdout_create(d->ring, STDOUT_FILENO, &events, &d->sink);
-    else
+    if (output_is_directory(c))
         r = sink_file_create(d->ring, &options, &events, &d->sink, why, sizeof why);
+    else
+        r = sink_stdout_create(d->ring, STDOUT_FILENO, &events, &d->sink);
     if (r < 0)
         log_error("Output can't be opened", LOG_STR("output", c->output_path),
                   LOG_STR("reason", why), LOG_ERRNO(r));
@@ -297,6 +319,49 @@ static int open_ring(struct daemon *d)
     return r;
 }
 
+static void collect_positions(void *ctx, struct positions *p)
+{
+    struct daemon *d = ctx;
+
+    containers_put_positions(&d->containers);
+    if (output_is_directory(d->config))
+        sink_file_each(d->sink, positions_put_output, p);
+}
+
+/* Positions lie beside the output that they belong to, unless told otherwise. */
+static int open_positions(struct daemon *d)
+{
+    const struct config *c = d->config;
+    RT_CLEANUP(freep) char *beside = NULL;
+    struct recovery_result found;
+    const char *path = c->positions_path[0] ? c->positions_path : NULL;
+    int r;
+
+    if (!path && output_is_directory(c)) {
+        if (asprintf(&beside, "%s/.ringtail/positions", c->output_path) < 0)
+            return -ENOMEM;
+        path = beside;
+    }
+    r = positions_open(&d->positions, path, (uint32_t)c->stream_history_records,
+                       c->positions_interval_ms, c->positions_keep_ms);
+    if (r < 0) {
+        log_error(r == -EWOULDBLOCK ? "Another ringtail uses these positions"
+                                    : "Positions can't be opened",
+                  LOG_STR("path", path), LOG_ERRNO(r));
+        return r;
+    }
+    if (!output_is_directory(c))
+        return 0;
+    r = recovery_run(&d->positions, c->output_path, &found);
+    if (r < 0)
+        log_error("Output of the last run can't be read back", LOG_STR("output", c->output_path),
+                  LOG_ERRNO(r));
+    else if (found.files > 0)
+        log_info("Output is ahead of the positions, read back", LOG_INT("files", found.files),
+                 LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
+    return r;
+}
+
 static int wire(struct daemon *d)
 {
     const struct config *c = d->config;
@@ -307,7 +372,11 @@ static int wire(struct daemon *d)
     d->gather =
         (struct gather){.config = c, .sink = d->sink, .on_pause = on_gather_pause, .ctx = d};
     engine_init(&d->engine, d->ring, c, &engine_events);
-    r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, c);
+    d->positions.ring = d->ring;
+    d->positions.gather = &d->gather;
+    d->positions.collect = collect_positions;
+    d->positions.ctx = d;
+    r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, &d->positions, c);
     if (r < 0)
         return r;
     r = config_since_parse(c->stream_since, now_ns, &d->containers.floor_ns,
@@ -361,7 +430,7 @@ int daemon_run(const struct config *config)
     catch_signals();
     if (open_ring(&d) < 0)
         return EXIT_REFUSED;
-    if (open_sink(&d) < 0 || wire(&d) < 0) {
+    if (open_sink(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {
         d.exit_code = EXIT_FAILED;
     } else {
         run(&d);
@@ -369,6 +438,8 @@ int daemon_run(const struct config *config)
         containers_finish(&d.containers);
     }
     sink_destroy(d.sink);
+    positions_finish(&d.positions);
     ring_destroy(d.ring);
+    batch_free_kept();
     return d.exit_code;
 }

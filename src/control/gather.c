@@ -10,6 +10,9 @@ static void on_settled(void *ctx, struct batch *b)
     struct gather *g = ctx;
 
     g->lines_settled += b->count;
+    g->outstanding--;
+    if (b->serial <= g->barrier)
+        g->before_barrier--;
 }
 
 static void bound(struct gather *g)
@@ -57,6 +60,8 @@ void gather_hand_over(struct gather *g)
     if (!b)
         return;
     g->open = NULL;
+    g->handed_over = b->serial;
+    g->outstanding++;
     sink_submit(g->sink, b);
     batch_unref(b);
     bound(g);
@@ -65,4 +70,15 @@ void gather_hand_over(struct gather *g)
 void gather_progress(struct gather *g)
 {
     bound(g);
+}
+
+void gather_set_barrier(struct gather *g)
+{
+    g->barrier = g->handed_over;
+    g->before_barrier = g->outstanding;
+}
+
+bool gather_is_settled(const struct gather *g)
+{
+    return g->before_barrier == 0;
 }

@@ -22,7 +22,11 @@ struct gather {
     bool paused;
     void (*on_pause)(void *ctx, bool paused);
     void *ctx;
-    uint64_t lines, bytes; /* taken in */
+    uint64_t handed_over;    /* serial of the last batch handed over */
+    uint64_t barrier;        /* 0, or: batches up to this serial … */
+    uint64_t before_barrier; /* … of which so many have not settled */
+    uint64_t outstanding;    /* batches handed over and not settled */
+    uint64_t lines, bytes;   /* taken in */
     uint64_t lines_settled;
     uint64_t pauses;
 };
@@ -32,6 +36,10 @@ int gather_line(struct gather *g, struct source *source, const struct line *line
 
 /** Hands the open batch over. */
 void gather_hand_over(struct gather *g);
+
+/** From now on gather_is_settled tells whether everything handed over so far has settled. */
+void gather_set_barrier(struct gather *g);
+bool gather_is_settled(const struct gather *g);
 
 /** The sink holds less than before. */
 void gather_progress(struct gather *g);

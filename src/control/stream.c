@@ -26,7 +26,7 @@ static int keep_message(struct stream *s, struct slice text)
     return buf_append(&s->message, text.data, MIN(text.len, room));
 }
 
-static int on_part(void *ctx, const struct part *part)
+static int on_part(void *ctx, struct part *part)
 {
     struct stream *s = ctx;
     enum splice_verdict verdict = splice_judge(s->history, &s->cursor, part);
@@ -47,12 +47,15 @@ static int on_part(void *ctx, const struct part *part)
         break;
     }
     s->delivered_late += part->ts_ns < s->opened_at_wall_ns - LATE_NS;
+    part->number = s->cursor.repays ? s->cursor.at - 1 : s->history->next;
     r = line_joiner_feed(s->joiner, part);
     if (r < 0)
         return r;
-    splice_delivered(s->history, part);
+    splice_delivered(s->history, &s->cursor, part);
     s->delivered++;
-    return 0;
+    /* A line whose first part the history forgets could not be begun again after a restart. */
+    return likely(s->history->first == 0) ? 0
+                                          : line_joiner_flush_before(s->joiner, s->history->first);
 }
 
 static int on_piece(void *ctx, enum frame_stream stream, struct slice piece, unsigned flags)

@@ -657,7 +657,7 @@ static void run_one(struct ring *ring, struct op *op)
     }
     if (op->kind == OP_SOCKET && res >= 0)
         ring->stats.sockets_open++;
-    if (has_buffer) {
+    if (has_buffer && res > 0) {
         op->received =
             slice_of(ring->buffers + (size_t)buffer * ring->options.buffer_bytes, (size_t)res);
         ring->saw_data = true;

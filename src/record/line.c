@@ -47,6 +47,8 @@ static int feed_open(struct line_joiner *j, const struct part *part, struct slic
 
     if (r < 0)
         return r;
+    if (!o->open)
+        o->number = part->number;
     o->open = true;
     o->ts_ns = part->ts_ns;
     o->parts++;
@@ -81,15 +83,21 @@ int line_joiner_feed(struct line_joiner *j, const struct part *part)
     return feed_open(j, part, text, ends);
 }
 
-int line_joiner_flush(struct line_joiner *j)
+int line_joiner_flush_before(struct line_joiner *j, uint64_t number)
 {
     for (enum record_stream s = RECORD_STDOUT; s <= RECORD_STDERR; s++) {
-        int r = j->open[s - RECORD_STDOUT].open ? ship_open(j, s, false) : 0;
+        const struct line_open *o = &j->open[s - RECORD_STDOUT];
+        int r = o->open && o->number < number ? ship_open(j, s, false) : 0;
 
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+int line_joiner_flush(struct line_joiner *j)
+{
+    return line_joiner_flush_before(j, UINT64_MAX);
 }
 
 void line_joiner_finish(struct line_joiner *j)

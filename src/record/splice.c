@@ -15,6 +15,9 @@
 #define TAIL_MIN 16
 #define TAIL_MAX 100000
 #define TAIL_WIDER 16
+/* The Engine cuts a line that is longer than this; the parts have one timestamp and may be alike.
+ */
+#define PART_TEXT_BYTES 16384
 /* stdout and stderr were seen up to 40 ms out of order in one log; a second is safe. */
 #define SINCE_MARGIN_NS NSEC_PER_SEC
 /* Of a record on the wire: frame header, timestamp and blank. */
@@ -27,11 +30,18 @@ static struct splice_mark *mark_at(const struct splice_history *h, uint64_t numb
     return &h->marks[number & (h->cap - 1)];
 }
 
+static uint64_t fingerprint_of(const struct part *part)
+{
+    return (part->fingerprint & ~SPLICE_MARK_FLAGS) |
+           (part->stream == RECORD_STDERR ? SPLICE_MARK_STDERR : 0);
+}
+
 static bool mark_is(const struct splice_history *h, uint64_t number, const struct part *part)
 {
     const struct splice_mark *m = mark_at(h, number);
 
-    return m->ts_ns == part->ts_ns && m->fingerprint == part->fingerprint;
+    return m->ts_ns == part->ts_ns &&
+           ((m->fingerprint ^ fingerprint_of(part)) & ~(SPLICE_MARK_OWED | SPLICE_MARK_LOOSE)) == 0;
 }
 
 static void grow(struct splice_history *h)
@@ -48,23 +58,72 @@ static void grow(struct splice_history *h)
     h->cap = cap;
 }
 
-void splice_delivered(struct splice_history *h, const struct part *part)
+/* Appends a mark. Without memory for it the history is one short. */
+static int append_mark(struct splice_history *h, struct splice_mark mark)
 {
-    unsigned s = part->stream - RECORD_STDOUT;
+    unsigned s = (mark.fingerprint & SPLICE_MARK_STDERR) != 0;
 
-    h->last_ts_ns[s] = part->ts_ns;
+    h->last_ts_ns[s] = mark.ts_ns;
     h->has_last[s] = true;
-    h->record_bytes_avg =
-        (uint32_t)((h->record_bytes_avg * UINT64_C(15) + part->text.len + RECORD_OVERHEAD_BYTES) /
-                   16);
     if (h->next - h->first == h->cap && h->cap < h->marks_max)
         grow(h);
     if (h->cap == 0)
-        return;
+        return -ENOMEM;
     if (h->next - h->first == h->cap)
         h->first++;
-    *mark_at(h, h->next) = (struct splice_mark){part->ts_ns, part->fingerprint};
+    *mark_at(h, h->next) = mark;
     h->next++;
+    return 0;
+}
+
+void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
+                      const struct part *part)
+{
+    if (unlikely(c->repays)) {
+        mark_at(h, c->at - 1)->fingerprint &= ~SPLICE_MARK_OWED;
+        return;
+    }
+    h->record_bytes_avg =
+        (uint32_t)((h->record_bytes_avg * UINT64_C(15) + part->text.len + RECORD_OVERHEAD_BYTES) /
+                   16);
+    (void)append_mark(h,
+                      (struct splice_mark){part->ts_ns, fingerprint_of(part)}); /* may come twice */
+}
+
+const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t number)
+{
+    assert(number >= h->first && number < h->next);
+    return mark_at(h, number);
+}
+
+int splice_restore(struct splice_history *h, const struct splice_mark *mark)
+{
+    return append_mark(h, *mark);
+}
+
+void splice_restore_written(struct splice_history *h, struct splice_cursor *c,
+                            const struct part *part)
+{
+    uint64_t before = h->next;
+
+    if (splice_judge(h, c, part) != SPLICE_DELIVER)
+        return;
+    splice_delivered(h, c, part);
+    if (h->next > before && c->loose_from == 0)
+        c->loose_from = h->next; /* number of the first, and one: 0 is none */
+}
+
+/* The records of the output have all been taken in: from here on the Engine's responses are judged.
+ */
+void splice_restore_end(struct splice_history *h, const struct splice_cursor *c)
+{
+    if (c->loose_from == 0)
+        return;
+    h->loose_first = MAX(c->loose_from - 1, h->first);
+    h->loose_count = (uint32_t)(h->next - h->loose_first);
+    h->loose_until_ns = mark_at(h, h->next - 1)->ts_ns + SINCE_MARGIN_NS;
+    for (uint64_t n = h->loose_first; n < h->next; n++)
+        mark_at(h, n)->fingerprint |= SPLICE_MARK_LOOSE;
 }
 
 static enum splice_verdict deliver(struct splice_cursor *c)
@@ -78,6 +137,13 @@ static enum splice_verdict place(struct splice_history *h, struct splice_cursor 
 {
     c->at = number + 1;
     c->mode = c->at == h->next ? SPLICE_LIVE : SPLICE_REPLAY;
+    if (mark_at(h, number)->fingerprint & SPLICE_MARK_LOOSE) {
+        mark_at(h, number)->fingerprint &= ~SPLICE_MARK_LOOSE;
+        h->loose_count--;
+    }
+    c->repays = (mark_at(h, number)->fingerprint & SPLICE_MARK_OWED) != 0;
+    if (c->repays)
+        return SPLICE_DELIVER;
     h->repeated++;
     return SPLICE_DROP;
 }
@@ -115,6 +181,40 @@ static bool find_newest(const struct splice_history *h, const struct part *part,
     return false;
 }
 
+static bool ends_line(const struct part *part)
+{
+    return part->text.len > 0 && part->text.data[part->text.len - 1] == '\n';
+}
+
+static bool is_part(const struct part *part)
+{
+    return part->text.len >= PART_TEXT_BYTES && !ends_line(part);
+}
+
+/* Whether a response that begins with this record may have begun among several that are equal to
+ * it. */
+static bool is_one_of_many(const struct splice_history *h, const struct part *part, uint64_t oldest)
+{
+    uint64_t newest = oldest;
+
+    (void)find_newest(h, part, &newest);
+    /* The line's further parts may not have come yet. */
+    return newest != oldest ||
+           (is_part(part) && part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT]);
+}
+
+/* Whether parts of its line that are equal to this one may stand in front of the history, and lines of
+ * the other stream between them: it is known, but does not tell where the response is. */
+static bool is_at_edge(const struct splice_history *h, const struct part *part, uint64_t oldest)
+{
+    if (!is_part(part) || h->next - h->first < h->marks_max)
+        return false;
+    for (uint64_t n = h->first; n < oldest; n++)
+        if (((mark_at(h, n)->fingerprint ^ fingerprint_of(part)) & SPLICE_MARK_STDERR) == 0)
+            return false;
+    return true;
+}
+
 static bool is_last_level(const struct splice_cursor *c)
 {
     return c->level == SPLICE_LEVELS - 1;
@@ -137,14 +237,16 @@ static enum splice_verdict judge_by_floor(struct splice_history *h, struct splic
 static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cursor *c,
                                       const struct part *part)
 {
-    uint64_t oldest, newest = 0;
+    uint64_t oldest;
 
     if (find_oldest(h, part, &oldest)) {
-        /* Several equal records of one nanosecond: where a response begins among them can't be
-         * told, unless it began before all of them. */
-        (void)find_newest(h, part, &newest);
-        if (newest != oldest && c->mode == SPLICE_SEEK && !is_last_level(c))
+        /* `since` begins before all of several equal records; a tail may begin among them. */
+        if (c->mode == SPLICE_SEEK && c->level < 2 && is_one_of_many(h, part, oldest))
             return SPLICE_WIDEN;
+        if (!is_last_level(c) && is_at_edge(h, part, oldest)) {
+            c->mode = SPLICE_SKIP;
+            return SPLICE_DROP;
+        }
         return place(h, c, oldest);
     }
     if (is_last_level(c)) {
@@ -152,7 +254,9 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
             h->gaps_suspected++;
         return deliver(c);
     }
-    if (is_newer(h, part))
+    /* Of a tail, as many records as were asked for were there already, whatever the clock did.
+     * Elsewhere the timestamps have to tell what can't stand in front of the history. */
+    if (c->tail > 0 ? c->seen >= (uint64_t)c->tail : is_newer(h, part))
         return SPLICE_WIDEN;
     c->mode = SPLICE_SKIP;
     return SPLICE_DROP;
@@ -170,16 +274,43 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
     return deliver(c);
 }
 
+/* Whether the record is one of the loose marks that have not been met yet. */
+static bool is_loose(struct splice_history *h, const struct part *part, uint64_t *ret)
+{
+    for (uint64_t n = MAX(h->loose_first, h->first); n < h->next; n++)
+        if ((mark_at(h, n)->fingerprint & SPLICE_MARK_LOOSE) && mark_is(h, n, part)) {
+            *ret = n;
+            return true;
+        }
+    if (part->ts_ns > h->loose_until_ns)
+        h->loose_count = 0; /* the response is past all of them */
+    return false;
+}
+
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
                                  const struct part *part)
 {
     unsigned s = part->stream - RECORD_STDOUT;
+    uint64_t loose;
 
     c->seen++;
+    c->repays = false;
+    if (unlikely(h->loose_count > 0) && c->mode >= SPLICE_REPLAY && is_loose(h, part, &loose)) {
+        uint64_t at = c->at;
+
+        (void)place(h, c, loose);
+        if (c->at < at || c->mode == SPLICE_LIVE) { /* it stood out of order: go on where we were */
+            c->at = MAX(at, c->at);
+            c->mode = c->at >= h->next ? SPLICE_LIVE : SPLICE_REPLAY;
+        }
+        return SPLICE_DROP;
+    }
     switch (c->mode) {
     case SPLICE_LIVE:
+        if (likely(!h->has_last[s] || part->ts_ns > h->last_ts_ns[s]))
+            return deliver(c);
         /* Equal timestamps are parts of one line, or lines of one nanosecond: both are new. */
-        if (likely(!h->has_last[s] || part->ts_ns >= h->last_ts_ns[s]))
+        if (part->ts_ns == h->last_ts_ns[s] && !(h->engine_repeats && ends_line(part)))
             return deliver(c);
         return judge_known(h, c, part);
     case SPLICE_REPLAY:

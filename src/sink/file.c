@@ -478,3 +478,16 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
     *ret = &s->sink;
     return 0;
 }
+
+void sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx)
+{
+    struct sink_file *s = container_of(sink, struct sink_file, sink);
+
+    for (struct table_link *l = table_next(&s->set.by_path, NULL); l;
+         l = table_next(&s->set.by_path, l)) {
+        struct output *o = container_of(l, struct output, by_path);
+
+        if (o->known)
+            fn(ctx, o->path, o->device, o->inode, o->size);
+    }
+}

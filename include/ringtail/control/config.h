@@ -40,6 +40,9 @@ struct config {
     int64_t output_open_files_max;
     int64_t output_retry_ms;
 
+    char *positions_path;
+    int64_t positions_interval_ms, positions_keep_ms;
+
     int64_t queue_max_bytes;
     int64_t queue_batch_bytes;
 

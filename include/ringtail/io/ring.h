@@ -12,8 +12,8 @@
  * descriptors; files are file descriptors.
  *
  * Results are what the system call would have returned, or a negative errno. Two are the ring's
- * own: -ETIME      the operation's timeout ran out; it consumed nothing -ECANCELED  ring_cancel
- * stopped it; it consumed nothing
+ * own: -ETIME says that the operation's timeout ran out, -ECANCELED that ring_cancel stopped it. In
+ * both cases it has consumed nothing.
  */
 #pragma once
 

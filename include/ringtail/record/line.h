@@ -31,6 +31,7 @@ struct line_open {
     bool open;
     unsigned parts;
     int64_t ts_ns;
+    uint64_t number;    /* of its first part */
     uint64_t cut_bytes; /* beyond bytes_max */
     struct buf bytes;
 };
@@ -53,6 +54,10 @@ int line_joiner_feed(struct line_joiner *j, const struct part *part);
 /** The container's run is over: what is open is shipped as unfinished lines. Returns as
  * line_joiner_feed. */
 int line_joiner_flush(struct line_joiner *j);
+
+/** Ships what is open since before part `number`, as unfinished: it would be forgotten otherwise.
+ * Returns as line_joiner_feed. */
+int line_joiner_flush_before(struct line_joiner *j, uint64_t number);
 
 /** Frees open lines without shipping them. */
 void line_joiner_finish(struct line_joiner *j);

@@ -23,10 +23,11 @@ struct part {
     struct slice
         text; /* without the timestamp, with its newline if it has one; lent for the call */
     enum record_stream stream;
+    uint64_t number; /* of its mark in the container's history; whoever judges it fills it in */
 };
 
 /** Returns 0, or a negative value that stops the reader. */
-typedef int (*part_fn)(void *ctx, const struct part *part);
+typedef int (*part_fn)(void *ctx, struct part *part);
 
 /** All zero plus on_part, ctx and size_max is a reader at the start of a body. */
 struct part_reader {

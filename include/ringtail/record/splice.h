@@ -30,8 +30,14 @@
 
 struct splice_mark {
     int64_t ts_ns;
-    uint64_t fingerprint;
+    uint64_t fingerprint; /* its three lowest bits are flags: */
 };
+
+#define SPLICE_MARK_OWED                                                                           \
+    UINT64_C(1) /* seen, but not shipped before we were started anew: deliver it again */
+#define SPLICE_MARK_STDERR UINT64_C(2) /* the record's stream */
+#define SPLICE_MARK_LOOSE UINT64_C(4)  /* one of splice_history.loose_count */
+#define SPLICE_MARK_FLAGS (SPLICE_MARK_OWED | SPLICE_MARK_STDERR | SPLICE_MARK_LOOSE)
 
 /**
  * The last delivered records of one container. Marks are numbered from 0 on over its whole life;
@@ -44,6 +50,15 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
+    bool has_owed; /* a mark with SPLICE_MARK_OWED was restored */
+    /**
+     * The newest marks, so many, were read back from the output after a crash: in the order in
+     * which lines were written, which is not the Engine's where parts of a long line stood between
+     * lines of the other stream. Each is matched once, wherever it stands.
+     */
+    uint32_t loose_count;
+    uint64_t loose_first;
+    int64_t loose_until_ns;
     uint32_t record_bytes_avg; /* what a record costs on the wire, lately */
     /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.
      */
@@ -51,7 +66,8 @@ struct splice_history {
     /** The log is known to be younger than the floor, or all of it is wanted: no use in small
      * tails. */
     bool floor_is_far;
-    /** Engine 20.10: a whole line with the stamp and text of its stream's last one is that one again. */
+    /** Engine 20.10: a whole line with the stamp and text of its stream's last one is that one
+     * again. */
     bool engine_repeats;
 
     uint64_t repeated;       /* records dropped as repetitions */
@@ -91,9 +107,12 @@ enum splice_mode {
 struct splice_cursor {
     enum splice_mode mode;
     unsigned level;
-    int64_t tail;  /* what was asked for: behind that many, all is new; set by who asks, 0: not known */
+    int64_t
+        tail; /* what was asked for: behind that many, all is new; set by who asks, 0: not known */
     uint64_t at;
-    uint64_t seen; /* records judged */
+    uint64_t seen;       /* records judged */
+    uint64_t loose_from; /* splice_restore_written: 1 + the number of the first mark it made */
+    bool repays;         /* the record just judged is the owed mark before `at` */
 };
 
 enum splice_verdict {
@@ -117,12 +136,26 @@ enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor 
 
 /** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice
  * after a break. */
-void splice_delivered(struct splice_history *h, const struct part *part);
+void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
+                      const struct part *part);
 
 /**
  * The response is complete, or has nothing more to say for now. Returns whether it has to be asked
  * again with the next level: records were skipped and the anchor never came.
  */
 bool splice_is_unplaced(const struct splice_cursor *c);
+
+/** The mark of number n, first ≤ n < next. */
+const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t number);
+
+/** Appends a mark from a file of positions. Returns 0 or -ENOMEM. */
+int splice_restore(struct splice_history *h, const struct splice_mark *mark);
+
+/** Takes in a record that was found in the output behind the restored marks. Those that the marks
+ * know already are left out (`c` follows the output as it would a response, from splice_cursor_init
+ * with the last level on). */
+void splice_restore_written(struct splice_history *h, struct splice_cursor *c,
+                            const struct part *part);
+void splice_restore_end(struct splice_history *h, const struct splice_cursor *c);
 
 void splice_history_finish(struct splice_history *h);

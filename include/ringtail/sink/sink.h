@@ -96,3 +96,10 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
 
 /** Checks a template alone (for `ringtail check`). 0 or -EINVAL with the reason in `why`. */
 int sink_file_check_template(const char *path_template, char *why, size_t why_size);
+
+/** One output file as it is now: `size` bytes of it are written. path: relative, lent for the call. */
+typedef void (*sink_file_fn)(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                             uint64_t size);
+
+/** Shows every file of a file sink that has been opened and is still in use. */
+void sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx);

@@ -1,0 +1,613 @@
+/* src/control/positions.h. */
+#include "positions.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/hash.h"
+#include "ringtail/base/json.h"
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+
+#define FILE_BYTES_MAX (256u << 20)
+#define HEAD_FORMAT "ringtail positions 1 %016" PRIx64 "\n"
+#define HEAD_LEN 38
+/* So many of the last records are enough to find a place by. */
+#define MARKS_SAVED 8
+#define HASH_SEED 1
+
+static const uint8_t positions_edges[POSITIONS_STATE_COUNT] = {
+    [POSITIONS_IDLE] = BIT(POSITIONS_SETTLING),
+    [POSITIONS_SETTLING] = BIT(POSITIONS_OPENING) | BIT(POSITIONS_IDLE),
+    [POSITIONS_OPENING] = BIT(POSITIONS_WRITING) | BIT(POSITIONS_IDLE),
+    [POSITIONS_WRITING] = BIT(POSITIONS_SYNCING) | BIT(POSITIONS_CLOSING),
+    [POSITIONS_SYNCING] = BIT(POSITIONS_CLOSING),
+    [POSITIONS_CLOSING] = BIT(POSITIONS_RENAMING) | BIT(POSITIONS_IDLE),
+    [POSITIONS_RENAMING] = BIT(POSITIONS_DIR_SYNCING) | BIT(POSITIONS_IDLE),
+    [POSITIONS_DIR_SYNCING] = BIT(POSITIONS_IDLE),
+};
+
+static void positions_enter(struct positions *p, enum positions_state next)
+{
+    assert(positions_edges[p->state] & BIT(next));
+    p->state = next;
+}
+
+/* ---- entries ---- */
+
+static struct position *entry_find(const struct positions *p, const char *id)
+{
+    struct table_link *link = table_find(&p->table, slice_str(id));
+
+    return link ? container_of(link, struct position, by_id) : NULL;
+}
+
+struct position *positions_entry(struct positions *p, const char *id)
+{
+    struct position *e = entry_find(p, id);
+
+    if (e || strlen(id) != REPLY_ID_LEN)
+        return e;
+    e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    memcpy(e->id, id, sizeof e->id);
+    e->history.marks_max = p->marks_max;
+    splice_cursor_init(&e->written, SPLICE_LEVELS - 1);
+    e->seen_at_ns = clock_wall_ns();
+    table_insert(&p->table, &e->by_id, slice_str(e->id));
+    return e;
+}
+
+static void entry_free(struct positions *p, struct position *e)
+{
+    table_remove(&p->table, &e->by_id);
+    splice_history_finish(&e->history);
+    buf_finish(&e->text);
+    free(e);
+}
+
+bool positions_take(struct positions *p, const char *id, struct splice_history *history)
+{
+    struct position *e = p->enabled ? entry_find(p, id) : NULL;
+    struct splice_history restored;
+
+    if (!e || e->history.next == 0)
+        return false;
+    restored = e->history;
+    e->history = (struct splice_history){.marks_max = p->marks_max};
+    e->followed = true;
+    restored.marks_max = history->marks_max;
+    restored.floor_ns = history->floor_ns;
+    restored.floor_is_far = history->floor_is_far;
+    *history = restored;
+    return true;
+}
+
+/* A part of a line that has not been shipped whole: after a restart it is owed. */
+static bool is_owed(const struct line_joiner *joiner, const struct splice_mark *mark,
+                    uint64_t number)
+{
+    const struct line_open *o = &joiner->open[(mark->fingerprint & SPLICE_MARK_STDERR) != 0];
+
+    return (mark->fingerprint & SPLICE_MARK_OWED) ||
+           (o->open && number >= o->number && mark->ts_ns == o->ts_ns);
+}
+
+static uint64_t first_to_save(const struct splice_history *h, const struct line_joiner *joiner)
+{
+    uint64_t first = h->next - MIN(h->next - h->first, (uint64_t)MARKS_SAVED);
+
+    for (size_t s = 0; s < ARRAY_SIZE(joiner->open); s++)
+        if (joiner->open[s].open)
+            first = MIN(first, MAX(joiner->open[s].number, h->first));
+    for (uint64_t n = h->first; h->has_owed && n < first; n++)
+        if (splice_mark(h, n)->fingerprint & SPLICE_MARK_OWED)
+            first = n;
+    return first;
+}
+
+void positions_put(struct positions *p, const char *id, const struct splice_history *h,
+                   const struct line_joiner *joiner)
+{
+    struct position *e;
+
+    if (!p->enabled || h->next == 0)
+        return;
+    e = positions_entry(p, id);
+    if (!e)
+        return; /* saved as it was before */
+    e->followed = true;
+    e->seen_at_ns = clock_wall_ns();
+    buf_reset(&e->text);
+    if (buf_printf(&e->text,
+                   "{\"id\":\"%s\",\"seen_at\":%" PRId64 ",\"parts_lack_newline\":%s,\"marks\":\"",
+                   id, e->seen_at_ns, joiner->parts_lack_newline ? "true" : "false") < 0)
+        return;
+    for (uint64_t n = first_to_save(h, joiner); n < h->next; n++) {
+        struct splice_mark m = *splice_mark(h, n);
+
+        m.fingerprint &= ~(SPLICE_MARK_OWED | SPLICE_MARK_LOOSE);
+        if (is_owed(joiner, splice_mark(h, n), n))
+            m.fingerprint |= SPLICE_MARK_OWED;
+        if (buf_printf(&e->text, "%016" PRIx64 "%016" PRIx64, (uint64_t)m.ts_ns, m.fingerprint) < 0)
+            break;
+    }
+    (void)buf_append_str(&e->text,
+                         "\"}"); /* a torn entry: the whole file is refused by its reader */
+}
+
+void positions_leave(struct positions *p, const char *id)
+{
+    struct position *e = p->enabled ? entry_find(p, id) : NULL;
+
+    if (e)
+        e->followed = false;
+}
+
+void positions_forget(struct positions *p, const char *id)
+{
+    struct position *e = p->enabled ? entry_find(p, id) : NULL;
+
+    if (!e)
+        return;
+    entry_free(p, e);
+    p->touched = true;
+}
+
+/* ---- loading ---- */
+
+static int parse_marks(struct position *e, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len % 32 != 0)
+        return -EBADMSG;
+    for (size_t at = 0; at < len; at += 32) {
+        uint64_t ts, fingerprint;
+        int used = 0;
+
+        if (sscanf(text + at, "%16" SCNx64 "%16" SCNx64 "%n", &ts, &fingerprint, &used) != 2 ||
+            used != 32)
+            return -EBADMSG;
+        if (splice_restore(&e->history, &(struct splice_mark){
+                                            (int64_t)ts, fingerprint & ~SPLICE_MARK_LOOSE}) < 0)
+            return -ENOMEM;
+        e->history.has_owed |= (fingerprint & SPLICE_MARK_OWED) != 0;
+    }
+    return 0;
+}
+
+static int parse_container(struct positions *p, yyjson_val *v)
+{
+    const char *id = yyjson_get_str(yyjson_obj_get(v, "id"));
+    const char *marks = yyjson_get_str(yyjson_obj_get(v, "marks"));
+    struct position *e;
+
+    if (!id || !marks || strlen(id) != REPLY_ID_LEN || entry_find(p, id))
+        return -EBADMSG;
+    e = positions_entry(p, id);
+    if (!e)
+        return -ENOMEM;
+    e->seen_at_ns = yyjson_get_sint(yyjson_obj_get(v, "seen_at"));
+    e->parts_lack_newline = yyjson_get_bool(yyjson_obj_get(v, "parts_lack_newline"));
+    return parse_marks(e, marks);
+}
+
+static int parse_output(struct positions *p, yyjson_val *v)
+{
+    struct position_output *o = &p->outputs[p->outputs_count];
+    const char *path = yyjson_get_str(yyjson_obj_get(v, "path"));
+
+    if (!path)
+        return -EBADMSG;
+    *o = (struct position_output){
+        .path = strdup(path),
+        .device = yyjson_get_uint(yyjson_obj_get(v, "device")),
+        .inode = yyjson_get_uint(yyjson_obj_get(v, "inode")),
+        .size = yyjson_get_uint(yyjson_obj_get(v, "size")),
+    };
+    if (!o->path)
+        return -ENOMEM;
+    p->outputs_count++;
+    return 0;
+}
+
+static int parse_root(struct positions *p, yyjson_val *root)
+{
+    yyjson_val *containers = yyjson_obj_get(root, "containers");
+    yyjson_val *outputs = yyjson_obj_get(root, "outputs");
+    yyjson_val *v;
+    size_t i, n;
+    int r;
+
+    if (!yyjson_is_arr(containers) || !yyjson_is_arr(outputs))
+        return -EBADMSG;
+    p->loaded_saved_at_ns = yyjson_get_sint(yyjson_obj_get(root, "saved_at"));
+    yyjson_arr_foreach(containers, i, n, v)
+    {
+        r = parse_container(p, v);
+        if (r < 0)
+            return r;
+    }
+    p->outputs = calloc(yyjson_arr_size(outputs) + 1, sizeof *p->outputs);
+    if (!p->outputs)
+        return -ENOMEM;
+    yyjson_arr_foreach(outputs, i, n, v)
+    {
+        r = parse_output(p, v);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int parse_file(struct positions *p, struct slice text)
+{
+    char head[HEAD_LEN + 1];
+    yyjson_doc *doc;
+    int r;
+
+    if (text.len < HEAD_LEN)
+        return -EBADMSG;
+    snprintf(head, sizeof head, HEAD_FORMAT, hash_bytes(slice_from(text, HEAD_LEN), HASH_SEED));
+    if (memcmp(head, text.data, HEAD_LEN) != 0)
+        return -EBADMSG;
+    doc = yyjson_read(text.data + HEAD_LEN, text.len - HEAD_LEN, 0);
+    if (!doc)
+        return -EBADMSG;
+    r = parse_root(p, yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    return r;
+}
+
+static int read_all(int fd, struct buf *out)
+{
+    for (;;) {
+        ssize_t n;
+
+        if (out->len > FILE_BYTES_MAX)
+            return -EFBIG;
+        if (buf_reserve(out, 65536) < 0)
+            return -ENOMEM;
+        n = read(fd, out->data + out->len, out->cap - out->len);
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return 0;
+        out->len += (size_t)n;
+    }
+}
+
+static void forget_all(struct positions *p)
+{
+    struct table_link *l;
+
+    while ((l = table_next(&p->table, NULL)))
+        entry_free(p, container_of(l, struct position, by_id));
+    for (size_t i = 0; i < p->outputs_count; i++)
+        free(p->outputs[i].path);
+    free(p->outputs);
+    p->outputs = NULL;
+    p->outputs_count = 0;
+    p->loaded_saved_at_ns = 0;
+}
+
+static void set_aside(struct positions *p, int error)
+{
+    char aside[300];
+
+    snprintf(aside, sizeof aside, "%s.damaged", p->name);
+    log_error("Positions can't be used and are set aside: logs are read from --since on",
+              LOG_STR("file", p->name), LOG_STR("set_aside_as", aside), LOG_ERRNO(error));
+    (void)renameat(p->dir_fd, p->name, p->dir_fd, aside); /* the next save replaces it anyway */
+    forget_all(p);
+}
+
+static void load(struct positions *p)
+{
+    struct buf text = {0};
+    int fd = openat(p->dir_fd, p->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int r;
+
+    if (fd < 0 && errno == ENOENT)
+        return;
+    r = fd < 0 ? -errno : read_all(fd, &text);
+    if (fd >= 0)
+        (void)close(fd); /* read only: nothing to lose */
+    if (r == 0)
+        r = parse_file(p, buf_slice(&text));
+    buf_finish(&text);
+    if (r < 0)
+        set_aside(p, r);
+    else
+        log_info("Positions loaded", LOG_INT("containers", p->table.count));
+}
+
+/* ---- saving ---- */
+
+static void save_done(struct positions *p, int error)
+{
+    positions_enter(p, POSITIONS_IDLE);
+    p->error = error;
+    if (error < 0) {
+        p->save_errors++;
+        p->touched = true;
+        if (!p->error_said)
+            log_error("Positions can't be saved", LOG_STR("file", p->name), LOG_ERRNO(error));
+        p->error_said = true;
+        return;
+    }
+    p->saves++;
+    if (p->error_said)
+        log_info("Positions are saved again", LOG_STR("file", p->name));
+    p->error_said = false;
+}
+
+static void write_on(struct positions *p)
+{
+    ring_write(p->ring, &p->op, p->fd, slice_from(buf_slice(&p->snapshot), p->written), -1);
+}
+
+/* One save is a chain of operations; each result decides the next. */
+static void on_op(struct op *op, int res)
+{
+    struct positions *p = container_of(op, struct positions, op);
+
+    switch (p->state) {
+    case POSITIONS_OPENING:
+        if (res < 0) {
+            save_done(p, res);
+            return;
+        }
+        p->fd = res;
+        positions_enter(p, POSITIONS_WRITING);
+        write_on(p);
+        return;
+    case POSITIONS_WRITING:
+        if (res > 0)
+            p->written += (size_t)res;
+        if (res > 0 && p->written < p->snapshot.len) {
+            write_on(p);
+        } else if (res > 0) {
+            positions_enter(p, POSITIONS_SYNCING);
+            ring_fsync(p->ring, op, p->fd, false);
+        } else {
+            p->error = res < 0 ? res : -EIO;
+            positions_enter(p, POSITIONS_CLOSING);
+            ring_close_fd(p->ring, op, p->fd);
+        }
+        return;
+    case POSITIONS_SYNCING:
+        p->error = MIN(res, 0);
+        positions_enter(p, POSITIONS_CLOSING);
+        ring_close_fd(p->ring, op, p->fd);
+        return;
+    case POSITIONS_CLOSING:
+        p->fd = -1;
+        if (p->error < 0) {
+            save_done(p, p->error);
+            return;
+        }
+        positions_enter(p, POSITIONS_RENAMING);
+        ring_rename(p->ring, op, p->dir_fd, p->name_new, p->name);
+        return;
+    case POSITIONS_RENAMING:
+        if (res < 0) {
+            save_done(p, res);
+            return;
+        }
+        positions_enter(p, POSITIONS_DIR_SYNCING);
+        ring_fsync(p->ring, op, p->dir_fd, false);
+        return;
+    case POSITIONS_DIR_SYNCING:
+        save_done(p, res == -EINVAL ? 0 : MIN(res, 0)); /* -EINVAL: it can't be synced there */
+        return;
+    case POSITIONS_IDLE:
+    case POSITIONS_SETTLING:
+    case POSITIONS_STATE_COUNT:
+        assert(false); /* nothing is in flight in these */
+    }
+}
+
+void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                          uint64_t size)
+{
+    struct positions *p = ctx;
+
+    /* Without memory the file is missing from the list: it is looked through by its time then. */
+    (void)(buf_append_str(&p->outputs_text, p->outputs_text.len ? ",\n{\"path\":" : "{\"path\":") ||
+           json_append_string(&p->outputs_text, slice_str(path)) ||
+           buf_printf(&p->outputs_text,
+                      ",\"device\":%" PRIu64 ",\"inode\":%" PRIu64 ",\"size\":%" PRIu64 "}", device,
+                      inode, size));
+}
+
+static void prune(struct positions *p, int64_t now_ns)
+{
+    struct table_link *next = table_next(&p->table, NULL);
+
+    while (next) {
+        struct position *e = container_of(next, struct position, by_id);
+
+        next = table_next(&p->table, next);
+        if (!e->followed && now_ns - e->seen_at_ns > p->keep_ms * NSEC_PER_MSEC)
+            entry_free(p, e);
+    }
+}
+
+/* An entry that nobody has brought up to date since it was loaded. */
+static int entry_text(struct positions *p, struct position *e)
+{
+    static const struct line_joiner none;
+    struct line_joiner joiner = none;
+    int64_t seen_at_ns = e->seen_at_ns;
+
+    if (e->text.len > 0)
+        return 0;
+    joiner.parts_lack_newline = e->parts_lack_newline;
+    positions_put(p, e->id, &e->history, &joiner);
+    e->followed = false;
+    e->seen_at_ns = seen_at_ns;
+    return 0;
+}
+
+static int take_snapshot(struct positions *p)
+{
+    struct buf *out = &p->snapshot;
+    int64_t now_ns = clock_wall_ns();
+    char head[HEAD_LEN + 1];
+    bool first = true;
+    int r;
+
+    buf_reset(&p->outputs_text);
+    p->collect(p->ctx, p);
+    prune(p, now_ns);
+    buf_reset(out);
+    r = buf_printf(out, HEAD_FORMAT, (uint64_t)0);
+    if (r == 0)
+        r = buf_printf(out, "{\"saved_at\":%" PRId64 ",\n\"containers\":[\n", now_ns);
+    for (struct table_link *l = table_next(&p->table, NULL); l && r == 0;
+         l = table_next(&p->table, l)) {
+        struct position *e = container_of(l, struct position, by_id);
+
+        r = entry_text(p, e);
+        if (r < 0 || e->text.len == 0)
+            continue;
+        r = first ? 0 : buf_append_str(out, ",\n");
+        first = false;
+        if (r == 0)
+            r = buf_append_slice(out, buf_slice(&e->text));
+    }
+    if (r == 0)
+        r = buf_append_str(out, "],\n\"outputs\":[\n");
+    if (r == 0)
+        r = buf_append_slice(out, buf_slice(&p->outputs_text));
+    if (r == 0)
+        r = buf_append_str(out, "]}\n");
+    if (r < 0)
+        return r;
+    snprintf(head, sizeof head, HEAD_FORMAT,
+             hash_bytes(slice_from(buf_slice(out), HEAD_LEN), HASH_SEED));
+    memcpy(out->data, head, HEAD_LEN);
+    return 0;
+}
+
+static void begin_save(struct positions *p, int64_t now_mono_ns)
+{
+    p->saved_at_mono_ns = now_mono_ns;
+    p->lines_at_save = p->gather->lines;
+    p->touched = false;
+    positions_enter(p, POSITIONS_SETTLING);
+    if (take_snapshot(p) < 0) {
+        save_done(p, -ENOMEM);
+        return;
+    }
+    gather_set_barrier(p->gather);
+}
+
+static void go_on(struct positions *p)
+{
+    if (p->state != POSITIONS_SETTLING || !gather_is_settled(p->gather))
+        return;
+    p->written = 0;
+    positions_enter(p, POSITIONS_OPENING);
+    ring_open(p->ring, &p->op, p->dir_fd, p->name_new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW,
+              0600, 0);
+}
+
+void positions_step(struct positions *p, int64_t now_mono_ns)
+{
+    if (!p->enabled)
+        return;
+    if (p->state == POSITIONS_IDLE &&
+        now_mono_ns - p->saved_at_mono_ns >= p->interval_ms * NSEC_PER_MSEC &&
+        (p->touched || p->lines_at_save != p->gather->lines))
+        begin_save(p, now_mono_ns);
+    go_on(p);
+}
+
+void positions_save_now(struct positions *p)
+{
+    if (!p->enabled || p->state != POSITIONS_IDLE)
+        return;
+    begin_save(p, clock_mono_ns());
+    go_on(p);
+}
+
+bool positions_is_idle(const struct positions *p)
+{
+    return p->state == POSITIONS_IDLE;
+}
+
+/* ---- opening and ending ---- */
+
+static int open_directory(struct positions *p, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    RT_CLEANUP(freep)
+    char *dir = slash ? strndup(path, MAX((size_t)(slash - path), (size_t)1)) : strdup(".");
+    int r;
+
+    r = dir ? asprintf(&p->name, "%s", slash ? slash + 1 : path) : -1;
+    if (r >= 0)
+        r = asprintf(&p->name_new, "%s.new", p->name);
+    if (r < 0)
+        return -ENOMEM;
+    if (mkdir(dir, 0750) < 0 && errno != EEXIST)
+        return -errno;
+    p->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->dir_fd < 0)
+        return -errno;
+    return flock(p->dir_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
+int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
+                   int64_t keep_ms)
+{
+    int r;
+
+    *p = (struct positions){
+        .dir_fd = -1,
+        .fd = -1,
+        .marks_max = marks_max,
+        .interval_ms = interval_ms,
+        .keep_ms = keep_ms,
+    };
+    p->op.done = on_op;
+    if (!path)
+        return 0;
+    r = table_init(&p->table);
+    if (r == 0)
+        r = open_directory(p, path);
+    if (r < 0)
+        return r;
+    p->enabled = true;
+    load(p);
+    return 0;
+}
+
+void positions_finish(struct positions *p)
+{
+    if (p->table.buckets) {
+        forget_all(p);
+        table_finish(&p->table);
+    }
+    free(p->name);
+    free(p->name_new);
+    buf_finish(&p->outputs_text);
+    buf_finish(&p->snapshot);
+    if (p->dir_fd >= 0)
+        (void)close(p->dir_fd); /* and unlocks it */
+    p->dir_fd = -1;
+}

@@ -1,0 +1,128 @@
+/*
+ * Where each container's log was left, on disk: kept over restarts and crashes, also for containers
+ * that are stopped.
+ *
+ * A position says what has settled, never what was merely read. About once a second a snapshot of
+ * all positions (and of the output files' sizes) is taken; once everything that had been handed
+ * over by then has settled, it is written beside the file in force, synced, and moved into its
+ * place. All through the ring, so nobody waits.
+ *
+ *   IDLE ──► SETTLING ──► OPENING ──► WRITING ──► SYNCING ──► CLOSING ──► RENAMING ──► DIR_SYNCING
+ * ──► IDLE
+ *
+ * The file: a line `ringtail positions 1 <hash of the rest>`, then JSON. What does not hold
+ * together is set aside.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ringtail/base/buf.h"
+#include "ringtail/base/table.h"
+#include "ringtail/docker/reply.h"
+#include "ringtail/io/ring.h"
+#include "ringtail/record/line.h"
+#include "ringtail/record/splice.h"
+
+#include "gather.h"
+
+/** One container's entry. While the container is followed, its own history is the newer truth. */
+struct position {
+    struct table_link by_id;
+    char id[REPLY_ID_LEN + 1];
+    int64_t seen_at_ns;            /* wall clock: last known to the Engine or read from */
+    bool followed;                 /* a container has taken the history over */
+    struct splice_history history; /* restored; empty once taken */
+    struct splice_cursor written;  /* follows the output files' lines (control/recovery.h) */
+    bool parts_lack_newline;
+    struct buf text; /* the entry as JSON, for saving */
+};
+
+/** An output file as it was when the positions were taken. */
+struct position_output {
+    char *path;
+    uint64_t device, inode, size;
+};
+
+enum positions_state {
+    POSITIONS_IDLE,
+    POSITIONS_SETTLING,
+    POSITIONS_OPENING,
+    POSITIONS_WRITING,
+    POSITIONS_SYNCING,
+    POSITIONS_CLOSING,
+    POSITIONS_RENAMING,
+    POSITIONS_DIR_SYNCING,
+    POSITIONS_STATE_COUNT,
+};
+
+struct positions {
+    struct ring *ring;
+    struct gather *gather;
+    bool enabled;
+    int dir_fd; /* of the directory that the file is in; locked against a second ringtail */
+    char *name, *name_new;
+    uint32_t marks_max;
+    int64_t interval_ms, keep_ms;
+    struct table table;
+    struct position_output *outputs; /* as loaded */
+    size_t outputs_count;
+    int64_t loaded_saved_at_ns; /* 0: nothing was loaded */
+
+    /** Brings the entries of followed containers up to date with positions_put, and adds output
+     * files. */
+    void (*collect)(void *ctx, struct positions *p);
+    void *ctx;
+
+    enum positions_state state;
+    struct op op;
+    int fd;
+    struct buf outputs_text, snapshot;
+    size_t written;
+    uint64_t lines_at_save; /* gather's count: nothing read since, nothing to save */
+    bool touched;           /* something else has changed */
+    int64_t saved_at_mono_ns;
+    int error; /* of the last save; 0: it went well */
+    bool error_said;
+    uint64_t saves, save_errors;
+};
+
+/**
+ * Opens the directory of `path` (made if missing, one level), locks it, and loads the file if there
+ * is one. Blocks: before the ring runs. path NULL: positions are off, every other call is a no-op.
+ * A damaged file is renamed to <name>.damaged and said so. returns: 0; -EWOULDBLOCK another
+ * ringtail uses it; -errno of the directory.
+ */
+int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
+                   int64_t keep_ms);
+
+/** Moves the container's restored history (if there is one) to `history`, which keeps its options.
+ * Returns whether there was. */
+bool positions_take(struct positions *p, const char *id, struct splice_history *history);
+
+/** The container's position as of now: what its lines handed over so far amount to. */
+void positions_put(struct positions *p, const char *id, const struct splice_history *history,
+                   const struct line_joiner *joiner);
+
+/** The container is not followed any more; its last position stays for keep_ms. */
+void positions_leave(struct positions *p, const char *id);
+
+/** The Engine has removed the container, and its log with it. */
+void positions_forget(struct positions *p, const char *id);
+
+/** From collect: an output file as it is now. */
+void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                          uint64_t size);
+
+/** The entry of a container, made if there is none; for control/recovery. NULL without memory. */
+struct position *positions_entry(struct positions *p, const char *id);
+
+/** On the ring's thread after each pass: begins a save that is due, goes on with one that waits. */
+void positions_step(struct positions *p, int64_t now_mono_ns);
+
+/** Begins a last save now, whatever the interval. Idle again when positions_is_idle. */
+void positions_save_now(struct positions *p);
+bool positions_is_idle(const struct positions *p);
+
+void positions_finish(struct positions *p);
