@@ -1,0 +1,234 @@
+/*
+ * See ring_fixture.h. The directory of the socket is readable to everybody, since some tests look
+ * at it as another user; it is removed with the fixture.
+ */
+#include "ring_fixture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ringtail/base/macros.h"
+
+unsigned ring_starting;
+
+int ring_skip_code(void)
+{
+    const struct ring_options options = {
+        .entries = 64, .sockets_max = 16, .buffers_count = 4, .buffer_bytes = 4096};
+    struct ring_refusal refusal = {0};
+    struct ring *ring = NULL;
+    int r = ring_create(&options, &ring, &refusal);
+
+    if (r < 0) {
+        printf("no io_uring here: %s\n", refusal.reason);
+        return 77;
+    }
+    ring_destroy(ring);
+    return 0;
+}
+
+unsigned scaled(unsigned n)
+{
+    const char *text = getenv("RINGTAIL_TEST_SCALE");
+    double scale = text ? strtod(text, NULL) : 1;
+
+    return (unsigned)MAX((double)n * scale, 1);
+}
+
+size_t count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+void fixture_open(struct ring_fixture *f, const struct ring_options *options)
+{
+    struct ring_refusal refusal = {0};
+
+    *f = (struct ring_fixture){.addr.sun_family = AF_UNIX};
+    f->fds_before = count_fds();
+    strcpy(f->dir, "/tmp/ringtail-test-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    assert_int_equal(0, chmod(f->dir, 0755));
+    f->dir_fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(f->dir_fd >= 0);
+    snprintf(f->addr.sun_path, sizeof f->addr.sun_path, "%s/socket", f->dir);
+    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(f->listener >= 0);
+    assert_int_equal(0, bind(f->listener, (struct sockaddr *)&f->addr, sizeof f->addr));
+    assert_int_equal(0, listen(f->listener, 64));
+    if (ring_create(options, &f->ring, &refusal) < 0)
+        fail_msg("ring_create: %s", refusal.reason);
+    memcpy(f->in_flight_before, ring_stats_get(f->ring)->in_flight, sizeof f->in_flight_before);
+}
+
+void fixture_close(struct ring_fixture *f)
+{
+    const struct ring_stats *stats = ring_stats_get(f->ring);
+
+    for (int kind = 0; kind < OP_KIND_COUNT; kind++)
+        if (stats->in_flight[kind] != f->in_flight_before[kind])
+            fail_msg("%s operations are left in flight", op_kind_name((enum op_kind)kind));
+    assert_int_equal(0, stats->sockets_open);
+    assert_int_equal(stats->buffers_count, stats->buffers_free);
+    assert_null(ring_destroy(f->ring));
+    (void)close(f->listener);
+    (void)close(f->dir_fd);
+    assert_int_equal(0, unlink(f->addr.sun_path));
+    assert_int_equal(0, rmdir(f->dir)); /* a test cleans up behind itself */
+    assert_int_equal(f->fds_before, count_fds());
+}
+
+int fixture_setup(void **state)
+{
+    const struct ring_options options = {
+        .entries = 256, .sockets_max = 64, .buffers_count = 64, .buffer_bytes = 4096};
+    struct ring_fixture *f = malloc(sizeof *f);
+
+    assert_non_null(f);
+    fixture_open(f, &options);
+    *state = f;
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    fixture_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void waited_done(struct op *op, int res)
+{
+    static unsigned turns;
+    struct waited *w = container_of(op, struct waited, op);
+
+    assert_int_equal(0, ring_starting);
+    assert_false(op_in_flight(op));
+    w->res = res;
+    w->calls++;
+    w->turn = ++turns;
+    w->len = 0;
+    if (op->kind == OP_RECV && res > 0) {
+        assert_int_equal(res, op->received.len);
+        w->len = MIN(op->received.len, sizeof w->bytes);
+        memcpy(w->bytes, op->received.data, w->len);
+    }
+}
+
+void waited_init(struct waited *w)
+{
+    *w = (struct waited){.op.done = waited_done};
+}
+
+struct until {
+    struct ring *ring;
+    bool (*fn)(void *ctx);
+    void *ctx;
+};
+
+static void stop_when_done(void *ctx)
+{
+    struct until *until = ctx;
+
+    if (until->fn(until->ctx))
+        ring_stop(until->ring);
+}
+
+void run_until(struct ring_fixture *f, bool (*fn)(void *ctx), void *ctx)
+{
+    struct until until = {.ring = f->ring, .fn = fn, .ctx = ctx};
+
+    if (!fn(ctx))
+        assert_int_equal(0, ring_run(f->ring, stop_when_done, &until));
+}
+
+static bool has_ended(void *ctx)
+{
+    struct waited *w = ctx;
+
+    return !op_in_flight(&w->op);
+}
+
+int run_op(struct ring_fixture *f, struct waited *w)
+{
+    unsigned calls = w->calls;
+
+    assert_true(op_in_flight(&w->op));
+    run_until(f, has_ended, w);
+    assert_int_equal(calls + 1, w->calls);
+    return w->res;
+}
+
+void link_open(struct ring_fixture *f, struct link *link)
+{
+    struct waited w;
+
+    waited_init(&w);
+    START(ring_socket(f->ring, &w.op));
+    link->sock = run_op(f, &w);
+    assert_true(link->sock >= 0);
+    START(ring_connect(f->ring, &w.op, link->sock, &f->addr));
+    assert_int_equal(0, run_op(f, &w));
+    link->peer = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(link->peer >= 0);
+}
+
+void link_close(struct ring_fixture *f, struct link *link)
+{
+    struct waited w;
+
+    waited_init(&w);
+    START(ring_close_socket(f->ring, &w.op, link->sock));
+    assert_int_equal(0, run_op(f, &w));
+    if (link->peer >= 0)
+        (void)close(link->peer);
+    link->peer = -1;
+}
+
+void pattern_fill(uint32_t id, uint64_t offset, void *data, size_t len)
+{
+    uint8_t *bytes = data;
+
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = pattern_at(id, offset + i);
+}
+
+bool pattern_holds(uint32_t id, uint64_t offset, const void *data, size_t len)
+{
+    const uint8_t *bytes = data;
+
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != pattern_at(id, offset + i))
+            return false;
+    return true;
+}
+
+void write_all(int fd, const void *data, size_t len)
+{
+    const char *at = data;
+
+    while (len > 0) {
+        ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            perror("send");
+            abort();
+        }
+        at += n;
+        len -= (size_t)n;
+    }
+}
