@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ringtail/base/macros.h"
+#include "ringtail/base/metric.h"
 #include "ringtail/control/daemon.h"
 
 static const char usage[] =
@@ -19,6 +20,7 @@ static const char usage[] =
     "  ringtail run     follow every container of a Docker Engine, one NDJSON record a line\n"
     "  ringtail check   check the configuration without running (exit code 2: it is wrong)\n"
     "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
+    "  ringtail metrics print the table of metrics as Markdown (docs/metrics.md)\n"
     "\n"
     "  -c, --config FILE     YAML file with options\n"
     "  -s, --set KEY=VALUE   set one option; may be repeated\n"
@@ -76,6 +78,17 @@ static int print_options(void)
 
     if (r == 0)
         r = options_write_markdown(config_options(), &out);
+
+    if (r == 0)
+        (void)fwrite(out.data, 1, out.len, stdout);
+    buf_finish(&out);
+    return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
+}
+
+static int print_metrics(void)
+{
+    struct buf out = {0};
+    int r = metrics_write_markdown(&out);
 
     if (r == 0)
         (void)fwrite(out.data, 1, out.len, stdout);
@@ -252,7 +265,7 @@ static enum cli_command done(struct cli *cli, int exit_code)
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
-    static const char *const commands[] = {"run", "check", "options"};
+    static const char *const commands[] = {"run", "check", "options", "metrics"};
     const char *command = o->command ? o->command : "";
     bool known = false;
 
@@ -265,13 +278,16 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         known |= strcmp(command, commands[i]) == 0;
     if (!known) {
-        (void)fprintf(stderr, "ringtail: %s%s%s (run, check or options; see ringtail --help)\n",
+        (void)fprintf(stderr,
+                      "ringtail: %s%s%s (run, check, options or metrics; see ringtail --help)\n",
                       *command ? "unknown command \"" : "a command is missing", command,
                       *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
     }
     if (strcmp(command, "options") == 0)
         return done(cli, print_options());
+    if (strcmp(command, "metrics") == 0)
+        return done(cli, print_metrics());
     if (problems->count > 0 || problems->out_of_memory)
         return done(cli, tell_problems(problems));
     if (strcmp(command, "run") == 0)

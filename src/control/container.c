@@ -11,6 +11,8 @@
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 
+#include "meters.h"
+
 /* A stream that lived this long was no failed try: the next break starts from the first pause
  * again. */
 #define STREAM_PROVEN_NS (10 * NSEC_PER_SEC)
@@ -41,6 +43,22 @@ static const uint16_t container_edges[CONTAINER_STATE_COUNT] = {
     [CONTAINER_REFUSED] = BIT(CONTAINER_WAITING) | BIT(CONTAINER_IDLE),
 };
 
+const char *container_state_name(enum container_state state)
+{
+    static const char *const names[CONTAINER_STATE_COUNT] = {
+        [CONTAINER_INSPECTING] = "inspecting",
+        [CONTAINER_IGNORED] = "ignored",
+        [CONTAINER_IDLE] = "idle",
+        [CONTAINER_WAITING] = "waiting",
+        [CONTAINER_OPENING] = "opening",
+        [CONTAINER_READING] = "reading",
+        [CONTAINER_BACKOFF] = "backoff",
+        [CONTAINER_REFUSED] = "refused",
+    };
+
+    return names[state];
+}
+
 static void container_enter(struct container *c, enum container_state next)
 {
     assert(container_edges[c->state] & BIT(next));
@@ -58,8 +76,14 @@ static void schedule_rotation(struct container *c);
 static int on_line(void *ctx, const struct line *line)
 {
     struct container *c = ctx;
+    int r = gather_line(c->all->gather, c->source, line);
 
-    return gather_line(c->all->gather, c->source, line);
+    if (r < 0)
+        return r;
+    c->lines++;
+    c->bytes += line->bytes.len;
+    c->newest_ts_ns = line->ts_ns;
+    return 0;
 }
 
 static void on_backoff(struct op *op, int res);
@@ -100,6 +124,7 @@ static bool container_is_busy(const struct container *c)
 static void container_free(struct container *c)
 {
     assert(!container_is_busy(c));
+    meters_container_gone(c->all->meters, c);
     if (c->removed) {
         positions_forget(c->all->positions, c->id);
     } else {
@@ -335,7 +360,6 @@ static void take_over(struct container *c)
     c->stream = c->successor;
     c->successor = NULL;
     c->retired_count++;
-    c->reread_bytes += c->stream->reread_bytes;
     c->rotations++;
     c->rotation_level = 0;
     c->rotated_at_wall_ns = clock_wall_ns();
@@ -347,6 +371,7 @@ static void take_over(struct container *c)
     c->heard_bytes = 0;
     schedule_rotation(c);
     c->all->rotations++;
+    meters_container_rotated(c->all->meters, c, age_ns);
     log_info("Stream rotated successfully", LOG_CONTAINER(c),
              LOG_INT("rotation_count", c->rotations),
              LOG_INT("stream_age_secs", age_ns / NSEC_PER_SEC));
@@ -367,6 +392,7 @@ static void on_stream_open(void *ctx, struct stream *s)
         return;
     }
     container_enter(c, CONTAINER_READING);
+    meters_container_opened(c->all->meters, c);
     c->refusal_said = false;
     c->heard_at_mono_ns = clock_mono_ns();
     c->heard_bytes = 0;
@@ -401,6 +427,7 @@ static void refused(struct container *c, const struct stream_end *end)
     bool for_good = end->status == 501;
 
     all->refusals++;
+    meters_container_error(all->meters, c, "open_failed");
     if (going && c->removed) {
         container_lost(c);
         return;
@@ -439,6 +466,7 @@ static void broken(struct container *c, const struct stream_end *end, bool prove
     struct containers *all = c->all;
 
     all->streams_broken++;
+    meters_container_error(all->meters, c, end->engine_error ? "engine_error" : "read_failed");
     c->level = 0;
     if (proven)
         c->attempt = 0;
@@ -521,6 +549,7 @@ static void on_successor_end(struct container *c, const struct stream_end *end)
         }
     } else if (end->kind == STREAM_BROKEN || end->kind == STREAM_REFUSED) {
         all->rotations_failed++;
+        meters_container_error(all->meters, c, "open_failed");
         if (end->kind == STREAM_BROKEN)
             engine_doubt(all->engine);
     }
@@ -548,6 +577,7 @@ static void on_stream_end(void *ctx, struct stream *s, const struct stream_end *
     struct containers *all = c->all;
 
     all->streams_count--;
+    c->reread_bytes += s->reread_bytes;
     give_slot_back(all, s);
     if (s == c->stream && !all->closing)
         on_main_end(c, s, end);
@@ -644,6 +674,7 @@ static void repair_stuck(struct container *c, int64_t now)
     const struct config *config = c->all->config;
 
     c->all->rotations_stuck++;
+    meters_container_error(c->all->meters, c, "rotation_stuck");
     log_error("Stream rotation stuck - possible deadlock", LOG_CONTAINER(c),
               LOG_INT("rotation_count", c->rotations),
               LOG_INT("expected_interval_min", config->stream_rotation_interval_ms / 60000));
@@ -671,9 +702,21 @@ static void note_what_is_heard(struct container *c, int64_t now)
     if (c->predecessor_was_silent && c->stream->delivered_late > 0) {
         c->predecessor_was_silent = false;
         c->all->streams_silent++;
+        meters_container_error(c->all->meters, c, "silent");
         log_warn("Stream had fallen silent while its container went on, replaced", LOG_CONTAINER(c),
                  LOG_INT("records", c->stream->delivered_late));
     }
+}
+
+static void tell_gaps(struct container *c)
+{
+    if (c->history.gaps_suspected == c->gaps_told)
+        return;
+    c->gaps_told = c->history.gaps_suspected;
+    log_warn("Lines may be missing", LOG_CONTAINER(c),
+             LOG_STR("reason", "the Engine no longer has the last line that was read: its log was "
+                               "rotated or removed (max-size, max-file)"),
+             LOG_INT("gap_suspected", c->gaps_told));
 }
 
 static void watch_reading(struct container *c, int64_t now)
@@ -681,6 +724,7 @@ static void watch_reading(struct container *c, int64_t now)
     struct containers *all = c->all;
 
     note_what_is_heard(c, now);
+    tell_gaps(c);
     if (!c->stream->follow || all->paused || !engine_is_up(all->engine))
         return;
     if (now >= c->stuck_at_mono_ns)
@@ -769,8 +813,11 @@ void containers_rename(struct containers *all, const char *id, const char *name)
 
     if (!c || !c->inspected || !c->name || strcmp(c->name, name) == 0 || name[0] == '\0')
         return;
-    if (set_source(c, name, c->image) < 0)
+    if (set_source(c, name, c->image) < 0) {
         log_error("Container's new name not taken over", LOG_CONTAINER(c), LOG_ERRNO(-ENOMEM));
+        return;
+    }
+    meters_container_renamed(all->meters, c);
 }
 
 static void container_removed(struct container *c)
@@ -889,6 +936,15 @@ static void give_up_silent_seeker(struct stream *s, int64_t now, int64_t timeout
         stream_give_up_seeking(s);
 }
 
+/* The container's sign of life, whatever its streams are at. */
+static void beat(struct container *c, int64_t now)
+{
+    if (now - c->heartbeat_at_mono_ns < c->all->config->heartbeat_interval_ms * NSEC_PER_MSEC)
+        return;
+    c->heartbeat_at_mono_ns = now;
+    meters_container_heartbeat(c->all->meters, c);
+}
+
 static void watch(struct containers *all, int64_t now)
 {
     int64_t seek_ms = all->config->stream_seek_timeout_ms;
@@ -900,6 +956,8 @@ static void watch(struct containers *all, int64_t now)
         give_up_silent_seeker(c->successor, now, seek_ms);
         if (c->state == CONTAINER_READING)
             watch_reading(c, now);
+        if (c->metered)
+            beat(c, now);
     }
 }
 
@@ -917,13 +975,15 @@ static void on_tick(struct op *op, int res)
 }
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
-                    struct gather *gather, struct positions *positions, const struct config *config)
+                    struct gather *gather, struct positions *positions, struct meters *meters,
+                    const struct config *config)
 {
     *all = (struct containers){
         .ring = ring,
         .engine = engine,
         .gather = gather,
         .positions = positions,
+        .meters = meters,
         .config = config,
     };
     list_init(&all->waiting);

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "ringtail/base/list.h"
+#include "ringtail/base/metric.h"
 #include "ringtail/base/random.h"
 #include "ringtail/base/table.h"
 #include "ringtail/docker/reply.h"
@@ -45,7 +46,10 @@ enum container_state {
     CONTAINER_STATE_COUNT,
 };
 
+const char *container_state_name(enum container_state state);
+
 struct containers;
+struct meters;
 
 struct container {
     struct table_link by_id;
@@ -76,12 +80,17 @@ struct container {
     bool go_when_landed;
     struct splice_history history;
     struct line_joiner joiner;
+    uint64_t lines, bytes;
+    int64_t newest_ts_ns;
+    struct metric_group meters;
+    bool metered; /* its series are on /metrics */
+    int64_t heartbeat_at_mono_ns;
     uint64_t position_next; /* the history's, when its position was last put down */
 
     unsigned rotation_level;
     int64_t rotation_due_mono_ns, stuck_at_mono_ns;
     int64_t rotated_at_wall_ns;
-    uint64_t rotations, reread_bytes;
+    uint64_t rotations, reread_bytes, gaps_told;
     bool predecessor_was_silent;
     uint64_t heard_bytes; /* of the stream in use, as of the last tick */
     int64_t heard_at_mono_ns;
@@ -92,6 +101,7 @@ struct containers {
     struct engine *engine;
     struct gather *gather;
     struct positions *positions;
+    struct meters *meters;
     const struct config *config;
     const char *self_id; /* NULL: not in a container */
     struct table table;
@@ -112,7 +122,7 @@ struct containers {
 };
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
-                    struct gather *gather, struct positions *positions,
+                    struct gather *gather, struct positions *positions, struct meters *meters,
                     const struct config *config);
 void containers_finish(struct containers *all);
 

@@ -23,11 +23,13 @@
 #include "ringtail/io/ring.h"
 #include "ringtail/sink/sink.h"
 
+#include "admin.h"
 #include "container.h"
 #include "discovery.h"
 #include "engine.h"
 #include "gather.h"
 #include "log_writer.h"
+#include "meters.h"
 #include "positions.h"
 #include "recovery.h"
 #include "self.h"
@@ -55,6 +57,8 @@ struct daemon {
     struct containers containers;
     struct discovery discovery;
     struct log_writer log;
+    struct meters meters;
+    struct admin *admin;
     struct ring_waker waker;
     struct op grace_op;
     enum daemon_state state;
@@ -108,6 +112,8 @@ static void on_wake(void *ctx)
     struct daemon *d = ctx;
     int seen = atomic_load(&signals_seen);
 
+    if (d->admin)
+        admin_serve(d->admin);
     if (seen == 0)
         return;
     if (d->state == DAEMON_RUNNING)
@@ -172,6 +178,7 @@ static void step(struct daemon *d)
     case DAEMON_POSITIONS_SAVING:
         if (!positions_is_idle(&d->positions))
             break;
+        d->admin = admin_close(d->admin);
         d->state = DAEMON_TIMER_LANDING;
         ring_cancel(d->ring, &d->grace_op);
         break;
@@ -238,6 +245,13 @@ static void on_gather_pause(void *ctx, bool paused)
         log_warn("Output is slower than the containers, reading pauses",
                  LOG_INT("queued_bytes", d->sink->queued_bytes));
     containers_pause(&d->containers, paused);
+}
+
+static void on_gather_settled(void *ctx, int64_t after_ns)
+{
+    struct daemon *d = ctx;
+
+    meters_settled(&d->meters, after_ns);
 }
 
 static void on_sink_progress(void *ctx, struct sink *sink)
@@ -369,14 +383,23 @@ static int wire(struct daemon *d)
     int64_t now_ns = clock_wall_ns();
     int r;
 
-    d->gather =
-        (struct gather){.config = c, .sink = d->sink, .on_pause = on_gather_pause, .ctx = d};
+    d->gather = (struct gather){
+        .config = c,
+        .sink = d->sink,
+        .on_pause = on_gather_pause,
+        .on_settled = on_gather_settled,
+        .ctx = d,
+    };
     engine_init(&d->engine, d->ring, c, &engine_events);
     d->positions.ring = d->ring;
     d->positions.gather = &d->gather;
     d->positions.collect = collect_positions;
     d->positions.ctx = d;
-    r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, &d->positions, c);
+    r = meters_init(&d->meters, c);
+    if (r < 0)
+        return r;
+    r = containers_init(&d->containers, d->ring, &d->engine, &d->gather, &d->positions, &d->meters,
+                        c);
     if (r < 0)
         return r;
     r = config_since_parse(c->stream_since, now_ns, &d->containers.floor_ns,
@@ -389,7 +412,51 @@ static int wire(struct daemon *d)
     d->waker = (struct ring_waker){.fn = on_wake, .ctx = d};
     ring_add_waker(d->ring, &d->waker);
     d->grace_op.done = on_grace_over;
+    d->meters.ring = d->ring;
+    d->meters.sink = d->sink;
+    d->meters.gather = &d->gather;
+    d->meters.engine = &d->engine;
+    d->meters.containers = &d->containers;
+    d->meters.discovery = &d->discovery;
+    d->meters.positions = &d->positions;
     return 0;
+}
+
+static void wake_ring(void *ctx)
+{
+    struct meters *m = ctx;
+
+    ring_wake(m->ring);
+}
+
+/* Logs are followed without it, too: a port that is in use is said, and nothing more. */
+static void open_admin(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct admin_options options = {
+        .address = c->admin_address,
+        .port = (uint16_t)c->admin_port,
+        .connections_max = (unsigned)c->admin_connections_max,
+        .timeout_s = (unsigned)(c->admin_timeout_ms / 1000),
+    };
+    struct admin_callbacks callbacks = {
+        .fill_metrics = meters_fill,
+        .ready = meters_ready,
+        .streams = meters_streams,
+        .wake = wake_ring,
+        .ctx = &d->meters,
+    };
+    char why[256] = "";
+
+    if (c->admin_address[0] == '\0')
+        return;
+    if (admin_open(&options, &callbacks, d->meters.metrics, &d->admin, why, sizeof why) < 0)
+        log_error("Admin endpoint can't be opened, going on without it",
+                  LOG_STR("address", c->admin_address), LOG_INT("port", c->admin_port),
+                  LOG_STR("reason", why));
+    else
+        log_info("Admin endpoint", LOG_STR("address", c->admin_address),
+                 LOG_INT("port", admin_port(d->admin)));
 }
 
 static void run(struct daemon *d)
@@ -403,6 +470,7 @@ static void run(struct daemon *d)
     atomic_store(&signal_ring, d->ring);
     if (atomic_load(&signals_seen) > 0)
         ring_wake(d->ring);
+    open_admin(d);
     engine_start(&d->engine);
     r = ring_run(d->ring, on_pass_end, d);
     atomic_store(&signal_ring, NULL);
@@ -436,6 +504,7 @@ int daemon_run(const struct config *config)
         run(&d);
         discovery_finish(&d.discovery);
         containers_finish(&d.containers);
+        meters_finish(&d.meters);
     }
     sink_destroy(d.sink);
     positions_finish(&d.positions);

@@ -47,6 +47,7 @@ static void call_on_closed(void *ctx, int result)
     list_remove(&call->link);
     e->calls_active_count--;
     e->calls_failed += result < 0;
+    e->calls_answered += result == 0;
     call->on_reply(call->ctx, result, call->status, buf_slice(&body));
     buf_finish(&body);
     call_pump(e);
@@ -115,6 +116,7 @@ static void engine_is_there(struct engine *e, struct api_version version)
     e->version = version;
     e->state = ENGINE_UP;
     e->attempt = 0;
+    e->returns += e->connects > 0 && e->said_unreachable;
     e->connects++;
     e->said_unreachable = false;
     e->events.on_up(e->events.ctx);

@@ -63,8 +63,9 @@ struct engine {
     struct engine_call ask;
     struct list calls_waiting, calls_active;
     unsigned calls_active_count;
-    uint64_t connects; /* times it came up */
-    uint64_t calls_failed;
+    uint64_t connects; /* times it was found to be there */
+    uint64_t returns;  /* after having been unreachable */
+    uint64_t calls_answered, calls_failed;
 };
 
 void engine_init(struct engine *e, struct ring *ring, const struct config *config,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
 
 static void on_settled(void *ctx, struct batch *b)
@@ -13,6 +14,9 @@ static void on_settled(void *ctx, struct batch *b)
     g->outstanding--;
     if (b->serial <= g->barrier)
         g->before_barrier--;
+    if (g->handed_over - b->serial < GATHER_TIMES)
+        g->on_settled(g->ctx,
+                      clock_mono_ns() - g->handed_over_at_mono_ns[b->serial % GATHER_TIMES]);
 }
 
 static void bound(struct gather *g)
@@ -22,6 +26,10 @@ static void bound(struct gather *g)
 
     if (pause == g->paused)
         return;
+    if (pause)
+        g->paused_at_mono_ns = clock_mono_ns();
+    else
+        g->paused_ns += clock_mono_ns() - g->paused_at_mono_ns;
     g->paused = pause;
     g->pauses += pause;
     g->on_pause(g->ctx, pause);
@@ -62,6 +70,7 @@ void gather_hand_over(struct gather *g)
     g->open = NULL;
     g->handed_over = b->serial;
     g->outstanding++;
+    g->handed_over_at_mono_ns[b->serial % GATHER_TIMES] = clock_mono_ns();
     sink_submit(g->sink, b);
     batch_unref(b);
     bound(g);
@@ -81,4 +90,9 @@ void gather_set_barrier(struct gather *g)
 bool gather_is_settled(const struct gather *g)
 {
     return g->before_barrier == 0;
+}
+
+int64_t gather_paused_ns(const struct gather *g)
+{
+    return g->paused_ns + (g->paused ? clock_mono_ns() - g->paused_at_mono_ns : 0);
 }

@@ -15,6 +15,8 @@
 #include "ringtail/record/line.h"
 #include "ringtail/sink/sink.h"
 
+#define GATHER_TIMES 64
+
 struct gather {
     const struct config *config;
     struct sink *sink;
@@ -29,6 +31,10 @@ struct gather {
     uint64_t lines, bytes;   /* taken in */
     uint64_t lines_settled;
     uint64_t pauses;
+    int64_t paused_ns, paused_at_mono_ns;
+    /** When each of the last batches was handed over, by serial; told to on_settled. */
+    int64_t handed_over_at_mono_ns[GATHER_TIMES];
+    void (*on_settled)(void *ctx, int64_t after_ns);
 };
 
 /** Copies the line into the open batch (or takes its heap). Returns 0 or -ENOMEM. */
@@ -40,6 +46,9 @@ void gather_hand_over(struct gather *g);
 /** From now on gather_is_settled tells whether everything handed over so far has settled. */
 void gather_set_barrier(struct gather *g);
 bool gather_is_settled(const struct gather *g);
+
+/** How long reading has paused, all told. */
+int64_t gather_paused_ns(const struct gather *g);
 
 /** The sink holds less than before. */
 void gather_progress(struct gather *g);

@@ -550,6 +550,14 @@ bool positions_is_idle(const struct positions *p)
     return p->state == POSITIONS_IDLE;
 }
 
+int64_t positions_age_ns(const struct positions *p, int64_t now_mono_ns)
+{
+    bool current =
+        p->state == POSITIONS_IDLE && !p->touched && p->lines_at_save == p->gather->lines;
+
+    return !p->enabled || current ? 0 : now_mono_ns - p->saved_at_mono_ns;
+}
+
 /* ---- opening and ending ---- */
 
 static int open_directory(struct positions *p, const char *path)

@@ -125,4 +125,7 @@ void positions_step(struct positions *p, int64_t now_mono_ns);
 void positions_save_now(struct positions *p);
 bool positions_is_idle(const struct positions *p);
 
+/** How long something has been waiting to be saved; 0: nothing is. */
+int64_t positions_age_ns(const struct positions *p, int64_t now_mono_ns);
+
 void positions_finish(struct positions *p);

@@ -634,6 +634,16 @@ void ring_cancel(struct ring *ring, struct op *op)
 
 /* ---- running ---- */
 
+static unsigned cancel_bucket(uint64_t ns)
+{
+    static const uint64_t bounds_us[RING_CANCEL_BUCKETS - 1] = {RING_CANCEL_BOUNDS_US};
+    unsigned bucket = 0;
+
+    while (bucket < ARRAY_SIZE(bounds_us) && ns > bounds_us[bucket] * NSEC_PER_USEC)
+        bucket++;
+    return bucket;
+}
+
 static void run_one(struct ring *ring, struct op *op)
 {
     int res = op->res;
@@ -650,6 +660,7 @@ static void run_one(struct ring *ring, struct op *op)
         ring->stats.cancels += res == -ECANCELED;
         ring->stats.cancel_ns_sum += ns;
         ring->stats.cancel_ns_max = MAX(ring->stats.cancel_ns_max, ns);
+        ring->stats.cancel_buckets[cancel_bucket(ns)]++;
     } else if ((op->kind == OP_RECV || op->kind == OP_SEND) &&
                (res == -ECANCELED || res == -EINTR)) {
         ring->stats.timeouts++;

@@ -22,8 +22,10 @@
 #define SINCE_MARGIN_NS NSEC_PER_SEC
 /* Of a record on the wire: frame header, timestamp and blank. */
 #define RECORD_OVERHEAD_BYTES 39
-/* Two streams of one log are at most this far apart while both are read. */
-#define TAKEOVER_OVERLAP_S 0.1
+/* The stream that is read may be behind its log by this much, and by twice what is seen of its lag.
+ */
+#define TAKEOVER_OVERLAP_S 0.05
+#define TAKEOVER_LAG_MAX_S 1.0
 
 static struct splice_mark *mark_at(const struct splice_history *h, uint64_t number)
 {
@@ -191,20 +193,14 @@ static bool is_part(const struct part *part)
     return part->text.len >= PART_TEXT_BYTES && !ends_line(part);
 }
 
-/* Whether a response that begins with this record may have begun among several that are equal to
- * it. */
-static bool is_one_of_many(const struct splice_history *h, const struct part *part, uint64_t oldest)
+/* Whether the line that the part belongs to may go on behind the history, in parts equal to it. */
+static bool is_open_end(const struct splice_history *h, const struct part *part)
 {
-    uint64_t newest = oldest;
-
-    (void)find_newest(h, part, &newest);
-    /* The line's further parts may not have come yet. */
-    return newest != oldest ||
-           (is_part(part) && part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT]);
+    return is_part(part) && part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT];
 }
 
-/* Whether parts of its line that are equal to this one may stand in front of the history, and lines of
- * the other stream between them: it is known, but does not tell where the response is. */
+/* Whether parts of its line that are equal to this one may stand in front of the history, and lines
+ * of the other stream between them. */
 static bool is_at_edge(const struct splice_history *h, const struct part *part, uint64_t oldest)
 {
     if (!is_part(part) || h->next - h->first < h->marks_max)
@@ -218,6 +214,12 @@ static bool is_at_edge(const struct splice_history *h, const struct part *part, 
 static bool is_last_level(const struct splice_cursor *c)
 {
     return c->level == SPLICE_LEVELS - 1;
+}
+
+static enum splice_verdict skip(struct splice_cursor *c)
+{
+    c->mode = SPLICE_SKIP;
+    return SPLICE_DROP;
 }
 
 /* Nothing was delivered yet: only the floor says where to begin. */
@@ -237,16 +239,19 @@ static enum splice_verdict judge_by_floor(struct splice_history *h, struct splic
 static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cursor *c,
                                       const struct part *part)
 {
-    uint64_t oldest;
+    uint64_t oldest, newest = 0;
 
     if (find_oldest(h, part, &oldest)) {
         /* `since` begins before all of several equal records; a tail may begin among them. */
-        if (c->mode == SPLICE_SEEK && c->level < 2 && is_one_of_many(h, part, oldest))
-            return SPLICE_WIDEN;
-        if (!is_last_level(c) && is_at_edge(h, part, oldest)) {
-            c->mode = SPLICE_SKIP;
-            return SPLICE_DROP;
+        if (c->level < 2 && c->mode == SPLICE_SEEK) {
+            (void)find_newest(h, part, &newest);
+            if (newest != oldest || is_open_end(h, part))
+                return SPLICE_WIDEN;
         }
+        /* Known it is, but it does not tell where the response is. */
+        if ((c->level < 2 && is_open_end(h, part)) ||
+            (!is_last_level(c) && is_at_edge(h, part, oldest)))
+            return skip(c);
         return place(h, c, oldest);
     }
     if (is_last_level(c)) {
@@ -258,8 +263,7 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
      * Elsewhere the timestamps have to tell what can't stand in front of the history. */
     if (c->tail > 0 ? c->seen >= (uint64_t)c->tail : is_newer(h, part))
         return SPLICE_WIDEN;
-    c->mode = SPLICE_SKIP;
-    return SPLICE_DROP;
+    return skip(c);
 }
 
 /* What is not the next mark is either another one (the Engine jumped) or new. */
@@ -270,6 +274,9 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
 
     if (find_newest(h, part, &number))
         return place(h, c, number);
+    /* 20.10 filters every record by `since`: it was left out when its neighbours were delivered. */
+    if (c->mode == SPLICE_REPLAY && part->ts_ns < h->floor_ns)
+        return SPLICE_DROP;
     h->went_back += !is_newer(h, part);
     return deliver(c);
 }
@@ -399,8 +406,11 @@ void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_
         /* Over the time until now, so that a burst of long ago does not count as a rate. */
         double span_s = (double)(now_ns - mark_at(h, h->first)->ts_ns) / (double)NSEC_PER_SEC;
 
+        double lag_s = (double)(now_ns - mark_at(h, h->next - 1)->ts_ns) / (double)NSEC_PER_SEC;
+
         if (span_s > 0)
-            tail += (double)count / span_s * TAKEOVER_OVERLAP_S;
+            tail += (double)count / span_s *
+                    (TAKEOVER_OVERLAP_S + 2 * MIN(MAX(lag_s, 0.0), TAKEOVER_LAG_MAX_S));
     }
     if (level == 1)
         tail = (tail + TAIL_MIN) * TAIL_WIDER;

@@ -281,6 +281,7 @@ static void test_crowd(void **state)
             if (members[i].last_name[0] != '\0')
                 assert_string_equal(members[i].last_name, told_last_name(life->container.told));
         }
+    assert_int_equal(0, ringtail_proc_log_count(&d->ringtail, "Lines may be missing", NULL));
     printf("%" PRIu64 " lines of %zu files compared\n", ndjson_check_records(d->check),
            ndjson_check_files(d->check));
     free(members);

@@ -24,6 +24,7 @@
 #define SANITIZED 0
 #endif
 
+#define CONTAINERS_COUNT 200
 #define RSS_MAX_KIB (16 * 1024)
 #define WATCHED_MS 20000
 
@@ -71,7 +72,7 @@ static bool start(void *ctx, size_t index)
 
 static void test_idle(void **state)
 {
-    size_t count = dock_is_full() ? 200 : 100;
+    const size_t count = CONTAINERS_COUNT;
     struct dock_container *containers = calloc(count, sizeof *containers);
     struct dock *d = *state;
     int64_t began_ns = clock_mono_ns();

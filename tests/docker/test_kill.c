@@ -54,6 +54,7 @@ static void go_away_and_compare(struct dock *d, const char *away, const char *ba
 
         dock_assert_log_is_written(d, &members[i].container, &writer);
         dock_tell_log(d, &members[i].container);
+        assert_true(told_count(members[i].container.told) > 0);
     }
     dock_wait_complete(d);
     dock_stop(d);

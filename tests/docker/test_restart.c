@@ -78,6 +78,7 @@ static void test_restart(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
         dock_assert_log_is_written(d, &members[i].container, &members[i].writer);
         dock_tell_log(d, &members[i].container);
+        assert_true(told_count(members[i].container.told) > 0);
     }
     dock_wait_complete(d);
     dock_stop(d);

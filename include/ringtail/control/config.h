@@ -52,6 +52,14 @@ struct config {
     int64_t ring_buffer_bytes;
     int64_t ring_batch_pause_ms;
 
+    char *admin_address;
+    int64_t admin_port;
+    int64_t admin_connections_max;
+    int64_t admin_timeout_ms;
+    int64_t metrics_series_max;
+    int64_t metrics_linger_ms;
+    int64_t heartbeat_interval_ms;
+
     int log_level, log_format;
     int64_t log_burst;
 

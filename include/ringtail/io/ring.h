@@ -181,13 +181,20 @@ void ring_remove_waker(struct ring_waker *waker);
 void ring_wake(struct ring *ring);
 
 /** What the ring is doing, for metrics. Read on the ring's thread. */
+/** Upper bounds of cancel_buckets in microseconds; what is above the last is in one bucket more. */
+#define RING_CANCEL_BOUNDS_US                                                                      \
+    10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000,      \
+        1000000
+#define RING_CANCEL_BUCKETS 17
+
 struct ring_stats {
     uint64_t in_flight[OP_KIND_COUNT];
     uint64_t completions[OP_KIND_COUNT];
     uint64_t timeouts;                     /* receives and sends that ended by their timeout */
     uint64_t cancels;                      /* operations that ended by ring_cancel */
     uint64_t cancel_ns_max, cancel_ns_sum; /* from ring_cancel to done */
-    uint64_t buffer_waits;                 /* receives that found the pool empty */
+    uint64_t cancel_buckets[RING_CANCEL_BUCKETS];
+    uint64_t buffer_waits; /* receives that found the pool empty */
     uint64_t passes, pauses, enters;
     uint64_t cq_overflows;
     unsigned buffers_free, buffers_count;

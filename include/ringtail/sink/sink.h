@@ -97,7 +97,8 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
 /** Checks a template alone (for `ringtail check`). 0 or -EINVAL with the reason in `why`. */
 int sink_file_check_template(const char *path_template, char *why, size_t why_size);
 
-/** One output file as it is now: `size` bytes of it are written. path: relative, lent for the call. */
+/** One output file as it is now: `size` bytes of it are written. path: relative, lent for the call.
+ */
 typedef void (*sink_file_fn)(void *ctx, const char *path, uint64_t device, uint64_t inode,
                              uint64_t size);
 

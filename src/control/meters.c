@@ -1,0 +1,351 @@
+/* src/control/meters.h. */
+#include "meters.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/json.h"
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+#include "ringtail/base/process.h"
+
+int meters_init(struct meters *m, const struct config *config)
+{
+    struct metrics_options options = {
+        .series_max = (size_t)config->metrics_series_max,
+        .linger_ms = config->metrics_linger_ms,
+    };
+
+    *m = (struct meters){.config = config, .started_at_ns = clock_wall_ns()};
+    m->metrics = metrics_create(&options);
+    return m->metrics ? 0 : -ENOMEM;
+}
+
+void meters_finish(struct meters *m)
+{
+    m->metrics = metrics_destroy(m->metrics);
+}
+
+/* ---- one container ---- */
+
+static double seconds(int64_t ns)
+{
+    return (double)ns / (double)NSEC_PER_SEC;
+}
+
+static struct metric_series *of(struct meters *m, struct container *c, enum metric_id id)
+{
+    return metrics_series(m->metrics, &c->meters, id, c->id_short, c->name);
+}
+
+void meters_container_opened(struct meters *m, struct container *c)
+{
+    if (c->metered)
+        return;
+    c->metered = true;
+    metric_group_init(&c->meters);
+    metric_add(of(m, c, METRIC_STREAM_ROTATIONS), 0);
+    metric_set(
+        of(m, c, METRIC_LAST_ROTATION),
+        (double)((c->rotated_at_wall_ns ? c->rotated_at_wall_ns : clock_wall_ns()) / NSEC_PER_SEC));
+    metric_set(metrics_series(m->metrics, &c->meters, METRIC_CONTAINER_MONITORED, c->id_short,
+                              c->name, c->image),
+               1);
+    (void)metrics_series(m->metrics, &c->meters, METRIC_STREAM_AGE, c->id_short);
+    (void)metrics_series(m->metrics, &c->meters, METRIC_TASK_HEARTBEATS, c->id_short,
+                         "container_monitor");
+}
+
+void meters_container_gone(struct meters *m, struct container *c)
+{
+    if (!c->metered)
+        return;
+    c->metered = false;
+    metric_set(metrics_series(m->metrics, &c->meters, METRIC_CONTAINER_MONITORED, c->id_short,
+                              c->name, c->image),
+               0);
+    metric_group_drop(&c->meters, clock_mono_ns());
+}
+
+void meters_container_renamed(struct meters *m, struct container *c)
+{
+    if (!c->metered)
+        return;
+    c->metered = false;
+    metric_group_drop(&c->meters, clock_mono_ns());
+    meters_container_opened(m, c);
+    metric_set(of(m, c, METRIC_STREAM_ROTATIONS), (double)c->rotations);
+}
+
+void meters_container_rotated(struct meters *m, struct container *c, int64_t age_ns)
+{
+    metric_set(of(m, c, METRIC_STREAM_ROTATIONS), (double)c->rotations);
+    metric_set(of(m, c, METRIC_LAST_ROTATION), (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
+    metric_observe(metrics_series(m->metrics, &c->meters, METRIC_STREAM_AGE, c->id_short),
+                   seconds(age_ns));
+}
+
+void meters_container_error(struct meters *m, struct container *c, const char *error_type)
+{
+    if (c->metered)
+        metric_add(
+            metrics_series(m->metrics, &c->meters, METRIC_STREAM_ERRORS, error_type, c->id_short),
+            1);
+    metric_add(metrics_series(m->metrics, NULL, METRIC_ERRORS, "container_monitor", error_type), 1);
+}
+
+void meters_container_heartbeat(struct meters *m, struct container *c)
+{
+    if (c->metered)
+        metric_add(metrics_series(m->metrics, &c->meters, METRIC_TASK_HEARTBEATS, c->id_short,
+                                  "container_monitor"),
+                   1);
+}
+
+void meters_settled(struct meters *m, int64_t after_ns)
+{
+    metric_observe(metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, m->sink->ops->kind),
+                   seconds(after_ns));
+}
+
+/* ---- /metrics ---- */
+
+static void fill_container(struct meters *m, struct container *c, int64_t now_ns)
+{
+    double lag = c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0;
+
+    metric_set(of(m, c, METRIC_CONTAINER_LINES), (double)c->lines);
+    metric_set(of(m, c, METRIC_CONTAINER_BYTES), (double)c->bytes);
+    metric_set(of(m, c, METRIC_CONTAINER_LAG), lag);
+    metric_set(of(m, c, METRIC_CONTAINER_REPEATED), (double)c->history.repeated);
+    metric_set(of(m, c, METRIC_CONTAINER_GAPS), (double)c->history.gaps_suspected);
+    metric_set(of(m, c, METRIC_CONTAINER_TIME_BACK), (double)c->history.went_back);
+    metric_set(of(m, c, METRIC_CONTAINER_TRUNCATED), (double)c->joiner.lines_cut);
+    metric_set(of(m, c, METRIC_STREAM_REREAD_BYTES),
+               (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0)));
+    metric_set(metrics_series(m->metrics, &c->meters, METRIC_LOGS_PROCESSED, "docker", c->id_short,
+                              "default"),
+               (double)c->lines);
+}
+
+static unsigned fill_containers(struct meters *m)
+{
+    struct containers *all = m->containers;
+    int64_t now_ns = clock_wall_ns();
+    unsigned followed = 0;
+
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (!c->metered)
+            continue;
+        fill_container(m, c, now_ns);
+        followed += c->state == CONTAINER_READING;
+    }
+    return followed;
+}
+
+static void set(struct meters *m, enum metric_id id, double value)
+{
+    metric_set(metrics_plain(m->metrics, id), value);
+}
+
+static void fill_ring(struct meters *m, uint64_t *ret_in_flight)
+{
+    const struct ring_stats *r = ring_stats_get(m->ring);
+    struct metric_series *cancels = metrics_plain(m->metrics, METRIC_RING_CANCEL_DURATION);
+
+    *ret_in_flight = 0;
+    for (enum op_kind k = OP_NONE + 1; k < OP_KIND_COUNT; k++) {
+        *ret_in_flight += r->in_flight[k];
+        metric_set(metrics_series(m->metrics, NULL, METRIC_RING_IN_FLIGHT, op_kind_name(k)),
+                   (double)r->in_flight[k]);
+        metric_set(metrics_series(m->metrics, NULL, METRIC_RING_COMPLETIONS, op_kind_name(k)),
+                   (double)r->completions[k]);
+    }
+    for (size_t i = 0; i < RING_CANCEL_BUCKETS; i++)
+        cancels->counts[i] = r->cancel_buckets[i];
+    cancels->value = seconds((int64_t)r->cancel_ns_sum);
+    set(m, METRIC_RING_TIMEOUTS, (double)r->timeouts);
+    set(m, METRIC_RING_CANCELS, (double)r->cancels);
+    set(m, METRIC_RING_BUFFERS, r->buffers_count);
+    set(m, METRIC_RING_BUFFERS_FREE, r->buffers_free);
+    set(m, METRIC_RING_BUFFER_WAITS, (double)r->buffer_waits);
+    set(m, METRIC_RING_CQ_OVERFLOWS, (double)r->cq_overflows);
+    set(m, METRIC_RING_SOCKETS_OPEN, r->sockets_open);
+    set(m, METRIC_RING_SOCKETS_MAX, r->sockets_max);
+    set(m, METRIC_RING_PASSES, (double)r->passes);
+    set(m, METRIC_RING_PAUSES, (double)r->pauses);
+    set(m, METRIC_RING_ENTERS, (double)r->enters);
+}
+
+static void fill_records(struct meters *m)
+{
+    struct gather *g = m->gather;
+    const char *kind = m->sink->ops->kind;
+    double limit = (double)m->config->queue_max_bytes;
+    double queued = (double)m->sink->queued_bytes;
+    double lost = (double)m->sink->records_lost;
+    double settled = (double)g->lines_settled - lost;
+
+    set(m, METRIC_RECORDS_READ, (double)g->lines);
+    set(m, METRIC_RECORDS_SETTLED, settled);
+    set(m, METRIC_RECORDS_QUEUED, (double)g->lines - settled - lost);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_LOST, "stopped"), lost);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"), settled);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), lost);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "write_failed"),
+               (double)m->sink->errors);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_SIZE, "dispatcher", "memory"), queued);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind),
+               MIN(queued / limit, 1));
+    set(m, METRIC_DISPATCHER_UTILIZATION, MIN(queued / limit, 1));
+    set(m, METRIC_QUEUE_BYTES, queued);
+    set(m, METRIC_QUEUE_LIMIT_BYTES, limit);
+    set(m, METRIC_READING_PAUSES, (double)g->pauses);
+    set(m, METRIC_READING_PAUSED_SECONDS, seconds(gather_paused_ns(g)));
+}
+
+static void fill_engine(struct meters *m)
+{
+    const struct engine *e = m->engine;
+
+    set(m, METRIC_ENGINE_UP, engine_is_up(e));
+    set(m, METRIC_ENGINE_CONNECTS, (double)e->connects);
+    set(m, METRIC_ENGINE_RECONNECTS, (double)e->returns);
+    set(m, METRIC_ENGINE_EVENTS, (double)m->discovery->events_seen);
+    set(m, METRIC_ENGINE_LISTINGS, (double)m->discovery->listings);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ENGINE_REQUESTS, "call", "ok"),
+               (double)e->calls_answered);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ENGINE_REQUESTS, "call", "failed"),
+               (double)e->calls_failed);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ENGINE_REQUESTS, "events", "ok"),
+               (double)m->discovery->subscriptions);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ENGINE_REQUESTS, "logs", "sent"),
+               (double)m->containers->streams_opened);
+}
+
+static void fill_process(struct meters *m, uint64_t in_flight)
+{
+    struct process_stat p = {0};
+
+    (void)process_stat_read(&p); /* zeros say that there is no /proc */
+    set(m, METRIC_GOROUTINES, (double)p.threads + (double)in_flight);
+    set(m, METRIC_THREADS, (double)p.threads);
+    set(m, METRIC_DESCRIPTORS_OPEN, (double)p.descriptors_open);
+    set(m, METRIC_RESIDENT_BYTES, (double)p.resident_bytes);
+    set(m, METRIC_START_TIME, (double)(m->started_at_ns / NSEC_PER_SEC));
+    metric_set(metrics_series(m->metrics, NULL, METRIC_BUILD_INFO, RINGTAIL_VERSION), 1);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_BACKEND_INFO, ring_describe(m->ring)), 1);
+    set(m, METRIC_LOG_LINES_DROPPED, (double)log_lines_dropped());
+}
+
+void meters_fill(void *ctx, struct metrics *metrics)
+{
+    struct meters *m = ctx;
+    const struct containers *all = m->containers;
+    unsigned followed = fill_containers(m);
+    uint64_t in_flight;
+
+    set(m, METRIC_STREAMS_ACTIVE, all->streams_count);
+    set(m, METRIC_CONTAINERS_MONITORED, followed);
+    set(m, METRIC_CONTAINERS_MISSED, (double)all->missed);
+    set(m, METRIC_STREAM_REFUSALS, (double)all->refusals);
+    metric_set(
+        metrics_series(m->metrics, NULL, METRIC_ACTIVE_TASKS, "container_monitor", "running"),
+        followed);
+    set(m, METRIC_POSITIONS_SAVES, (double)m->positions->saves);
+    set(m, METRIC_POSITIONS_SAVE_ERRORS, (double)m->positions->save_errors);
+    set(m, METRIC_POSITIONS_AGE, seconds(positions_age_ns(m->positions, clock_mono_ns())));
+    set(m, METRIC_POSITIONS_CONTAINERS, (double)m->positions->table.count);
+    fill_records(m);
+    fill_engine(m);
+    fill_ring(m, &in_flight);
+    fill_process(m, in_flight);
+}
+
+/* ---- /ready and /debug/streams ---- */
+
+bool meters_ready(void *ctx, struct buf *json)
+{
+    struct meters *m = ctx;
+    bool engine = engine_is_up(m->engine) && m->discovery->listed_once;
+    bool sink = m->sink->last_error == 0;
+    bool positions = m->positions->error == 0;
+    bool ready = engine && sink && positions;
+
+    (void)buf_printf(json,
+                     "{\"ready\":%s,\"engine\":\"%s\",\"output\":\"%s\",\"positions\":\"%s\","
+                     "\"reading\":\"%s\",\"backend\":\"%s\"}\n",
+                     ready ? "true" : "false",
+                     engine                    ? "connected"
+                     : engine_is_up(m->engine) ? "listing"
+                                               : "unreachable",
+                     sink ? "writing" : strerrorname_np(-m->sink->last_error),
+                     positions ? (m->positions->enabled ? "saved" : "off")
+                               : strerrorname_np(-m->positions->error),
+                     m->gather->paused ? "paused" : "open", ring_describe(m->ring));
+    return ready;
+}
+
+static int put_stream(struct buf *out, const char *role, const struct stream *s, int64_t now,
+                      bool as_text)
+{
+    int64_t since = http_waiting_since(s->exchange);
+    double waiting = since ? seconds(now - since) : 0;
+    const char *state = http_state_name(s->exchange);
+
+    if (as_text)
+        return buf_printf(out, "  %s: %s, open %.1f s, receive in flight %.1f s, level %u\n", role,
+                          state, seconds(now - s->opened_at_mono_ns), waiting, s->cursor.level);
+    return buf_printf(out,
+                      ",\"%s\":{\"state\":\"%s\",\"age_seconds\":%.3f,\"receive_seconds\":%.3f,"
+                      "\"level\":%u,\"bytes\":%" PRIu64 "}",
+                      role, state, seconds(now - s->opened_at_mono_ns), waiting, s->cursor.level,
+                      stream_bytes_received(s));
+}
+
+static int put_container(struct buf *out, const struct container *c, int64_t now, bool as_text)
+{
+    const char *state = container_state_name(c->state);
+    int r;
+
+    if (as_text) {
+        r = buf_printf(out, "%s %s %s, rotations %" PRIu64 ", lines %" PRIu64 "\n", c->id_short,
+                       c->name ? c->name : "-", state, c->rotations, c->lines);
+    } else {
+        r = buf_printf(out, "{\"container_id\":\"%s\",\"container_name\":", c->id_short);
+        if (r == 0)
+            r = json_append_string(out, slice_str(c->name ? c->name : ""));
+        if (r == 0)
+            r = buf_printf(out,
+                           ",\"state\":\"%s\",\"rotations\":%" PRIu64 ",\"lines\":%" PRIu64
+                           ",\"attempt\":%u,\"marks\":%" PRIu64,
+                           state, c->rotations, c->lines, c->attempt,
+                           c->history.next - c->history.first);
+    }
+    if (r == 0 && c->stream)
+        r = put_stream(out, "stream", c->stream, now, as_text);
+    if (r == 0 && c->successor)
+        r = put_stream(out, "successor", c->successor, now, as_text);
+    return r == 0 && !as_text ? buf_append_char(out, '}') : r;
+}
+
+int meters_streams(void *ctx, struct buf *out, bool as_text)
+{
+    struct meters *m = ctx;
+    struct table *table = &m->containers->table;
+    int64_t now = clock_mono_ns();
+    bool first = true;
+    int r = as_text ? 0 : buf_append_str(out, "{\"streams\":[\n");
+
+    for (struct table_link *l = table_next(table, NULL); l && r == 0; l = table_next(table, l)) {
+        if (!first && !as_text)
+            r = buf_append_str(out, ",\n");
+        first = false;
+        if (r == 0)
+            r = put_container(out, container_of(l, struct container, by_id), now, as_text);
+    }
+    return r == 0 && !as_text ? buf_append_str(out, "\n]}\n") : r;
+}

@@ -1,0 +1,46 @@
+/*
+ * What the daemon shows of itself: every series of /metrics, /ready and /debug/streams. Things that
+ * happen are counted where they happen; the rest is read off the other modules when somebody asks.
+ */
+#pragma once
+
+#include "ringtail/base/metric.h"
+
+#include "container.h"
+#include "discovery.h"
+#include "engine.h"
+#include "gather.h"
+#include "positions.h"
+
+struct meters {
+    struct metrics *metrics;
+    struct ring *ring;
+    const struct config *config;
+    struct sink *sink;
+    struct gather *gather;
+    struct engine *engine;
+    struct containers *containers;
+    struct discovery *discovery;
+    struct positions *positions;
+    int64_t started_at_ns;
+};
+
+/** Returns 0 or -ENOMEM. The pointers are the caller's to set before the first fill. */
+int meters_init(struct meters *m, const struct config *config);
+void meters_finish(struct meters *m);
+
+/* What happens to one container. */
+void meters_container_opened(struct meters *m, struct container *c);
+void meters_container_renamed(struct meters *m, struct container *c);
+void meters_container_rotated(struct meters *m, struct container *c, int64_t age_ns);
+void meters_container_error(struct meters *m, struct container *c, const char *error_type);
+void meters_container_heartbeat(struct meters *m, struct container *c);
+void meters_container_gone(struct meters *m, struct container *c);
+
+/** A batch of the sink has settled after this long. */
+void meters_settled(struct meters *m, int64_t after_ns);
+
+/* admin.h's callbacks; ctx is the struct meters. */
+void meters_fill(void *ctx, struct metrics *metrics);
+bool meters_ready(void *ctx, struct buf *json);
+int meters_streams(void *ctx, struct buf *out, bool as_text);
