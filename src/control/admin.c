@@ -441,7 +441,9 @@ static void explain(const struct admin_options *o, int error, char *why, size_t 
                    reason ? reason : "unknown error");
 }
 
-/* libmicrohttpd's thread takes no signals: they are for the ring's. */
+/* libmicrohttpd's thread takes no signals: they are for the ring's. MHD_USE_ITC: without a channel
+ * to it, stopping it while it is at its connection limit takes as long as a connection's timeout.
+ */
 static struct MHD_Daemon *start_thread(struct admin *a, const struct admin_options *o, int fd)
 {
     struct MHD_Daemon *daemon;
@@ -450,8 +452,8 @@ static struct MHD_Daemon *start_thread(struct admin *a, const struct admin_optio
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, a,
-        MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
+        a, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, o->connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         o->connections_per_ip_max, MHD_OPTION_CONNECTION_TIMEOUT, o->timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE,

@@ -272,6 +272,29 @@ static int set_source(struct container *c, const char *name, const char *image)
     return 0;
 }
 
+static const char *log_option(const struct reply_inspect *reply, const char *key)
+{
+    for (size_t i = 0; i < reply->log_options_count; i++)
+        if (strcmp(reply->log_options[i].key, key) == 0)
+            return reply->log_options[i].value;
+    return NULL;
+}
+
+/* What the Engine keeps of the log before it drops the oldest: `local` has bounds of its own (20 MB
+ * × 5). */
+static int64_t log_bytes_max(const struct reply_inspect *reply)
+{
+    bool is_json_file = strcmp(reply->log_driver, "json-file") == 0;
+    const char *size = log_option(reply, "max-size");
+    const char *files = log_option(reply, "max-file");
+    int64_t bytes = is_json_file ? 0 : 20 << 20;
+    long count = files ? strtol(files, NULL, 10) : is_json_file ? 1 : 5;
+
+    if (size && size_parse(slice_str(size), &bytes) < 0)
+        return 0;
+    return bytes * MAX(count, 1);
+}
+
 static int learn(struct container *c, const struct reply_inspect *reply)
 {
     int r = set_source(c, c->name ? c->name : reply->name, reply->image);
@@ -279,6 +302,7 @@ static int learn(struct container *c, const struct reply_inspect *reply)
     if (r < 0)
         return r;
     c->tty = reply->tty;
+    c->log_bytes_max = log_bytes_max(reply);
     c->driver_is_local = strcmp(reply->log_driver, "json-file") != 0;
     c->joiner.parts_lack_newline =
         c->driver_is_local &&
@@ -719,12 +743,32 @@ static void tell_gaps(struct container *c)
              LOG_INT("gap_suspected", c->gaps_told));
 }
 
+/*
+ * Warns before loss: reading, but so far behind that at the rate at which the container writes,
+ * half of what its log driver keeps is not read yet. A container that says nothing is not behind.
+ */
+static void watch_risk(struct container *c, int64_t now)
+{
+    double behind_s = (double)(clock_wall_ns() - c->newest_ts_ns) / (double)NSEC_PER_SEC;
+    bool is_heard = now - c->heard_at_mono_ns < SILENT_NS;
+    bool at_risk = c->log_bytes_max > 0 && c->newest_ts_ns > 0 && is_heard && behind_s > 1 &&
+                   behind_s * splice_bytes_per_s(&c->history) > (double)c->log_bytes_max / 2;
+
+    if (at_risk && !c->at_risk)
+        log_warn("Reading is far behind, the Engine may drop lines before they are read",
+                 LOG_CONTAINER(c), LOG_INT("behind_secs", behind_s),
+                 LOG_INT("log_bytes_max", c->log_bytes_max),
+                 LOG_STR("advice", "raise the container's max-size or max-file"));
+    c->at_risk = at_risk;
+}
+
 static void watch_reading(struct container *c, int64_t now)
 {
     struct containers *all = c->all;
 
     note_what_is_heard(c, now);
     tell_gaps(c);
+    watch_risk(c, now);
     if (!c->stream->follow || all->paused || !engine_is_up(all->engine))
         return;
     if (now >= c->stuck_at_mono_ns)

@@ -80,6 +80,8 @@ struct container {
     bool go_when_landed;
     struct splice_history history;
     struct line_joiner joiner;
+    int64_t log_bytes_max; /* what its log driver keeps: max-size × max-file; 0: all of it */
+    bool at_risk;          /* so far behind that the Engine may drop lines before they are read */
     uint64_t lines, bytes;
     int64_t newest_ts_ns;
     struct metric_group meters;

@@ -121,6 +121,7 @@ static void fill_container(struct meters *m, struct container *c, int64_t now_ns
     metric_set(of(m, c, METRIC_CONTAINER_REPEATED), (double)c->history.repeated);
     metric_set(of(m, c, METRIC_CONTAINER_GAPS), (double)c->history.gaps_suspected);
     metric_set(of(m, c, METRIC_CONTAINER_TIME_BACK), (double)c->history.went_back);
+    metric_set(of(m, c, METRIC_CONTAINER_AT_RISK), c->at_risk);
     metric_set(of(m, c, METRIC_CONTAINER_TRUNCATED), (double)c->joiner.lines_cut);
     metric_set(of(m, c, METRIC_STREAM_REREAD_BYTES),
                (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0)));

@@ -275,7 +275,7 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
     if (find_newest(h, part, &number))
         return place(h, c, number);
     /* 20.10 filters every record by `since`: it was left out when its neighbours were delivered. */
-    if (c->mode == SPLICE_REPLAY && part->ts_ns < h->floor_ns)
+    if (h->engine_repeats && c->mode == SPLICE_REPLAY && part->ts_ns < h->floor_ns)
         return SPLICE_DROP;
     h->went_back += !is_newer(h, part);
     return deliver(c);
@@ -358,6 +358,11 @@ static double recent_rate(const struct splice_history *h)
         return 0;
     span_ns = mark_at(h, h->next - 1)->ts_ns - mark_at(h, h->first)->ts_ns;
     return span_ns > 0 ? (double)count * (double)NSEC_PER_SEC / (double)span_ns : 0;
+}
+
+double splice_bytes_per_s(const struct splice_history *h)
+{
+    return recent_rate(h) * h->record_bytes_avg;
 }
 
 void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,

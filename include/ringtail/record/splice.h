@@ -145,6 +145,10 @@ void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
  */
 bool splice_is_unplaced(const struct splice_cursor *c);
 
+/** Bytes a second that the container writes, by the timestamps of the records remembered; 0: too
+ * few to tell. */
+double splice_bytes_per_s(const struct splice_history *h);
+
 /** The mark of number n, first ≤ n < next. */
 const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t number);
 
