@@ -485,12 +485,21 @@ static void run_ended(struct container *c, bool was_follow)
     container_go(c);
 }
 
+static const char *error_type(const struct stream_end *end)
+{
+    if (end->engine_error)
+        return "engine_error";
+    if (end->result == -ENFILE)
+        return "pool_full"; /* ring.sockets_max */
+    return end->opened ? "read_failed" : "open_failed";
+}
+
 static void broken(struct container *c, const struct stream_end *end, bool proven)
 {
     struct containers *all = c->all;
 
     all->streams_broken++;
-    meters_container_error(all->meters, c, end->engine_error ? "engine_error" : "read_failed");
+    meters_container_error(all->meters, c, error_type(end));
     c->level = 0;
     if (proven)
         c->attempt = 0;
@@ -573,7 +582,7 @@ static void on_successor_end(struct container *c, const struct stream_end *end)
         }
     } else if (end->kind == STREAM_BROKEN || end->kind == STREAM_REFUSED) {
         all->rotations_failed++;
-        meters_container_error(all->meters, c, "open_failed");
+        meters_container_error(all->meters, c, error_type(end));
         if (end->kind == STREAM_BROKEN)
             engine_doubt(all->engine);
     }

@@ -107,6 +107,16 @@ static void begin_shutdown(struct daemon *d)
     ring_timer(d->ring, &d->grace_op, d->config->run_grace_ms);
 }
 
+/* What is queued will not be written any more, so no position may say that it was. */
+static void give_up_output(struct daemon *d)
+{
+    d->grace_over = true;
+    if (d->state != DAEMON_SINK_CLOSING)
+        return;
+    positions_abandon(&d->positions);
+    sink_abort(d->sink);
+}
+
 static void on_wake(void *ctx)
 {
     struct daemon *d = ctx;
@@ -119,10 +129,8 @@ static void on_wake(void *ctx)
     if (d->state == DAEMON_RUNNING)
         log_info("Stopping", LOG_STR("reason", "signal"));
     begin_shutdown(d);
-    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sink_closed && !d->grace_over) {
-        d->grace_over = true;
-        sink_abort(d->sink);
-    }
+    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sink_closed && !d->grace_over)
+        give_up_output(d);
 }
 
 static void on_grace_over(struct op *op, int res)
@@ -131,9 +139,7 @@ static void on_grace_over(struct op *op, int res)
 
     if (res != -ETIME || d->sink_closed || d->grace_over)
         return;
-    d->grace_over = true;
-    if (d->state == DAEMON_SINK_CLOSING)
-        sink_abort(d->sink);
+    give_up_output(d);
 }
 
 static void say_goodbye(struct daemon *d)
@@ -163,7 +169,7 @@ static void step(struct daemon *d)
         d->state = DAEMON_SINK_CLOSING;
         sink_close(d->sink);
         if (d->grace_over)
-            sink_abort(d->sink);
+            give_up_output(d);
         break;
     case DAEMON_SINK_CLOSING:
         if (!d->sink_closed)
@@ -172,8 +178,7 @@ static void step(struct daemon *d)
         if (!positions_is_idle(&d->positions))
             break; /* one is under way: it ends by itself, as all has settled */
         d->state = DAEMON_POSITIONS_SAVING;
-        if (d->sink->records_lost == 0)
-            positions_save_now(&d->positions);
+        positions_save_now(&d->positions);
         break;
     case DAEMON_POSITIONS_SAVING:
         if (!positions_is_idle(&d->positions))

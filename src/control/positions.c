@@ -545,6 +545,13 @@ void positions_save_now(struct positions *p)
     go_on(p);
 }
 
+void positions_abandon(struct positions *p)
+{
+    p->enabled = false;
+    if (p->state == POSITIONS_SETTLING)
+        positions_enter(p, POSITIONS_IDLE);
+}
+
 bool positions_is_idle(const struct positions *p)
 {
     return p->state == POSITIONS_IDLE;

@@ -125,6 +125,9 @@ void positions_step(struct positions *p, int64_t now_mono_ns);
 void positions_save_now(struct positions *p);
 bool positions_is_idle(const struct positions *p);
 
+/** What was handed over will not settle: gives up a save that waits for it, and every later one. */
+void positions_abandon(struct positions *p);
+
 /** How long something has been waiting to be saved; 0: nothing is. */
 int64_t positions_age_ns(const struct positions *p, int64_t now_mono_ns);
 

@@ -103,6 +103,7 @@ static void conclude(struct stream *s, int result, struct stream_end *end, char 
                      size_t message_size)
 {
     *end = (struct stream_end){.kind = STREAM_BROKEN, .result = result, .message = message};
+    end->opened = s->open;
     end->engine_error = s->engine_error;
     message[0] = '\0';
     if (s->message.len > 0)

@@ -30,6 +30,7 @@ struct stream_end {
     int result;          /* BROKEN: negative errno */
     unsigned status;     /* REFUSED */
     const char *message; /* REFUSED, or the Engine's error inside the log: what it says; else "" */
+    bool opened;         /* it had been answered with 200 */
     bool engine_error;   /* the Engine reported an error inside the log */
 };
 

@@ -368,7 +368,7 @@ double splice_bytes_per_s(const struct splice_history *h)
 void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
                  struct splice_query *ret)
 {
-    int64_t oldest_last = INT64_MAX;
+    int64_t oldest_last = INT64_MAX, newest_last = INT64_MIN;
     double gap_s, tail;
 
     *ret = (struct splice_query){.tail = -1};
@@ -384,14 +384,17 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
         return;
     }
     for (size_t s = 0; s < ARRAY_SIZE(h->last_ts_ns); s++)
-        if (h->has_last[s])
+        if (h->has_last[s]) {
             oldest_last = MIN(oldest_last, h->last_ts_ns[s]);
+            newest_last = MAX(newest_last, h->last_ts_ns[s]);
+        }
     if (level >= 2) {
-        ret->has_since = true;
+        /* With the clock set back, `since` would leave out what was written from then on. */
+        ret->has_since = now_ns >= newest_last;
         ret->since_ns = oldest_last - SINCE_MARGIN_NS;
         return;
     }
-    gap_s = (double)(now_ns - mark_at(h, h->next - 1)->ts_ns) / (double)NSEC_PER_SEC;
+    gap_s = (double)(now_ns - newest_last) / (double)NSEC_PER_SEC;
     tail = TAIL_MIN + 2 * recent_rate(h) * MAX(gap_s, 0.0);
     if (level == 1)
         tail *= TAIL_WIDER;
