@@ -295,9 +295,8 @@ static enum MHD_Result send_page(struct admin *a, struct MHD_Connection *connect
         return send_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, TYPE_JSON,
                          "{\"error\":\"out of memory\"}\n", NULL);
     return send_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_JSON,
-                     id == PAGE_READY
-                         ? "{\"ready\":false,\"reasons\":[\"busy: the ring does not answer\"]}\n"
-                         : "{\"error\":\"busy: the ring does not answer\"}\n",
+                     id == PAGE_READY ? "{\"ready\":false,\"ring\":\"does not answer\"}\n"
+                                      : "{\"error\":\"busy: the ring does not answer\"}\n",
                      NULL);
 }
 

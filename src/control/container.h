@@ -1,5 +1,5 @@
 /*
- * The containers: who is followed, and each one's life from its first mention to its removal.
+ * One container: its life from its first mention to its removal.
  *
  *                 ┌──► IGNORED                     (excluded, or ourselves)
  *   INSPECTING ───┼──► IDLE ◄────────────────────────────┐ the run is over, all of it was read
@@ -98,67 +98,41 @@ struct container {
     int64_t heard_at_mono_ns;
 };
 
-struct containers {
-    struct ring *ring;
-    struct engine *engine;
-    struct gather *gather;
-    struct positions *positions;
-    struct meters *meters;
-    const struct config *config;
-    const char *self_id; /* NULL: not in a container */
-    struct table table;
-    struct list waiting, refused;
-    struct random random;
-    struct op tick_op;
-    unsigned opening_count; /* slots taken */
-    unsigned streams_count;
-    bool paused, closing;
-    int64_t floor_ns;  /* --since */
-    bool floor_is_now; /* it was `now` */
+/** The container's fields of a log line. */
+#define LOG_CONTAINER(c)                                                                           \
+    LOG_STR("container_id", (c)->id_short), LOG_STR("container_name", (c)->name ? (c)->name : "")
 
-    int64_t tick_ms;
-    int64_t refused_tried_at_mono_ns;
+/** In the table of `all` from now on, IDLE, with its restored position if there is one. NULL
+ * without memory. */
+struct container *container_create(struct containers *all, const char *id);
 
-    uint64_t missed, refusals, streams_opened, streams_broken, streams_widened, engine_errors;
-    uint64_t rotations, rotations_failed, rotations_stuck, streams_silent, streams_promoted;
-};
+/** Leaves the table; nothing of it may be under way. Its position is kept unless the Engine has
+ * removed it. */
+void container_free(struct container *c);
 
-int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
-                    struct gather *gather, struct positions *positions, struct meters *meters,
-                    const struct config *config);
-void containers_finish(struct containers *all);
+/** Whether an operation of it has yet to land. */
+bool container_is_busy(const struct container *c);
 
-/** What is known of a container when it is mentioned. */
-enum container_mention {
-    MENTION_CREATED, /* it may run soon: learn about it */
-    MENTION_RUNNING, /* a listing says so */
-    MENTION_STARTED, /* an event says that a run has begun */
-};
+/** Moves to `next`, which has to be a legal move. */
+void container_enter(struct container *c, enum container_state next);
 
-/** Follows the container, if it is to be and is not yet. */
-void containers_mention(struct containers *all, const char *id, enum container_mention mention);
+/** From any state that has nothing under way: on to whatever is next. May free it. */
+void container_go(struct container *c);
 
-/** It has another name now. Ignored for containers that are not known. */
-void containers_rename(struct containers *all, const char *id, const char *name);
+/** Nothing worked: tries again after a pause that grows. */
+void container_back_off(struct container *c);
 
-/** The Engine has removed it: forgotten as soon as its log is read to the end. */
-void containers_remove(struct containers *all, const char *id);
+/** The Engine does not have it any more, and nothing is under way for it. May free it. */
+void container_lost(struct container *c);
 
-/* A listing of everything the Engine has: begin when it is asked for, then see each row, then end:
- * what was there at the beginning and was not seen is removed. */
-void containers_listing_begin(struct containers *all);
-void containers_listing_see(struct containers *all, const struct reply_container *row);
-void containers_listing_end(struct containers *all);
+/** We end. May free it. */
+void container_leave(struct container *c);
 
-/** The Engine is there: those who wait go on. */
-void containers_engine_up(struct containers *all);
+/** Ships lines that will not be continued. */
+void container_flush(struct container *c);
 
-/** Brings the position of every container up to date (positions.collect). */
-void containers_put_positions(struct containers *all);
+/** Records to come carry this name. Returns 0 or -ENOMEM. */
+int container_set_source(struct container *c, const char *name, const char *image);
 
-/** Stops or goes on reading, all of them. */
-void containers_pause(struct containers *all, bool paused);
-
-/** Ends everything. Idle when containers_is_idle; calls under way are engine_close's to end. */
-void containers_close(struct containers *all);
-bool containers_is_idle(const struct containers *all);
+/** Learns what it is (INSPECTING), then goes on. */
+void container_inspect(struct container *c);

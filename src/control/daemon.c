@@ -24,7 +24,7 @@
 #include "ringtail/sink/sink.h"
 
 #include "admin.h"
-#include "container.h"
+#include "containers.h"
 #include "discovery.h"
 #include "engine.h"
 #include "gather.h"

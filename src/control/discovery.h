@@ -14,7 +14,7 @@
 #include "ringtail/base/random.h"
 #include "ringtail/io/http.h"
 
-#include "container.h"
+#include "containers.h"
 #include "engine.h"
 
 struct discovery {

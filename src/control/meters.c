@@ -1,6 +1,7 @@
 /* src/control/meters.h. */
 #include "meters.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -17,6 +18,8 @@ int meters_init(struct meters *m, const struct config *config)
         .linger_ms = config->metrics_linger_ms,
     };
 
+    /* The ring counts cancels in the histogram's own buckets. */
+    assert(metric_table[METRIC_RING_CANCEL_DURATION].bounds_count == RING_CANCEL_BUCKETS - 1);
     *m = (struct meters){.config = config, .started_at_ns = clock_wall_ns()};
     m->metrics = metrics_create(&options);
     return m->metrics ? 0 : -ENOMEM;

@@ -6,7 +6,7 @@
 
 #include "ringtail/base/metric.h"
 
-#include "container.h"
+#include "containers.h"
 #include "discovery.h"
 #include "engine.h"
 #include "gather.h"

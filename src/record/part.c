@@ -29,9 +29,11 @@ int part_reader_feed(struct part_reader *r, enum record_stream stream, struct sl
 {
     int result;
 
-    if (likely((flags & (PART_BEGIN | PART_END)) == (PART_BEGIN | PART_END)))
+    if (likely((flags & (PART_BEGIN | PART_END)) == (PART_BEGIN | PART_END))) {
+        if (unlikely(piece.len > r->size_max))
+            return -EMSGSIZE;
         return hand_on(r, stream, piece);
-
+    }
     if (flags & PART_BEGIN)
         buf_reset(&r->pending);
     if (piece.len > r->size_max - r->pending.len)

@@ -1,0 +1,322 @@
+/* src/control/containers.h. */
+#include "containers.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "ringtail/base/clock.h"
+#include "ringtail/base/log.h"
+#include "ringtail/base/macros.h"
+
+#include "following.h"
+#include "meters.h"
+
+static struct container *find(struct containers *all, const char *id)
+{
+    struct table_link *link = table_find(&all->table, slice_str(id));
+
+    return link ? container_of(link, struct container, by_id) : NULL;
+}
+
+void containers_pump(struct containers *all)
+{
+    while (!all->closing && engine_is_up(all->engine) && !list_is_empty(&all->waiting) &&
+           all->opening_count < (unsigned)all->config->stream_openings_max) {
+        struct container *c = container_of(list_pop(&all->waiting), struct container, link);
+
+        if (c->inspected)
+            following_open(c);
+        else
+            container_inspect(c);
+    }
+}
+
+/* ---- what is heard from outside ---- */
+
+void containers_mention(struct containers *all, const char *id, enum container_mention mention)
+{
+    struct container *c;
+
+    if (all->closing)
+        return;
+    c = find(all, id);
+    if (!c) {
+        c = container_create(all, id);
+        if (!c) {
+            log_error("Container not followed", LOG_STR("container_id", id), LOG_ERRNO(-ENOMEM));
+            return; /* the next listing tries again */
+        }
+        if (mention == MENTION_STARTED)
+            c->history.floor_is_far = true;
+        c->wanted = mention != MENTION_CREATED;
+        container_go(c);
+        return;
+    }
+    if (mention == MENTION_CREATED)
+        return;
+    c->removed = false;
+    c->mark = true;
+    switch (c->state) {
+    case CONTAINER_IDLE:
+        c->wanted = true;
+        container_go(c);
+        break;
+    case CONTAINER_REFUSED:
+        if (mention == MENTION_STARTED) {
+            list_remove(&c->link);
+            c->refusal_said = false;
+            container_go(c);
+        }
+        break;
+    case CONTAINER_OPENING:
+    case CONTAINER_READING:
+        c->started |= mention == MENTION_STARTED;
+        break;
+    case CONTAINER_WAITING:
+    case CONTAINER_BACKOFF:
+        if (c->catching_up)
+            c->started |= mention == MENTION_STARTED;
+        else
+            c->wanted = true;
+        break;
+    case CONTAINER_INSPECTING:
+        c->wanted = true;
+        break;
+    case CONTAINER_IGNORED:
+    case CONTAINER_STATE_COUNT:
+        break;
+    }
+}
+
+void containers_rename(struct containers *all, const char *id, const char *name)
+{
+    struct container *c = find(all, id);
+
+    if (!c || !c->inspected || !c->name || strcmp(c->name, name) == 0 || name[0] == '\0')
+        return;
+    if (container_set_source(c, name, c->image) < 0) {
+        log_error("Container's new name not taken over", LOG_CONTAINER(c), LOG_ERRNO(-ENOMEM));
+        return;
+    }
+    meters_container_renamed(all->meters, c);
+}
+
+static void container_removed(struct container *c)
+{
+    c->removed = true;
+    switch (c->state) {
+    case CONTAINER_IDLE:
+    case CONTAINER_IGNORED:
+        container_free(c);
+        break;
+    case CONTAINER_REFUSED:
+        list_remove(&c->link);
+        container_lost(c);
+        break;
+    case CONTAINER_BACKOFF:
+    case CONTAINER_INSPECTING:
+    case CONTAINER_OPENING:
+    case CONTAINER_READING:
+    case CONTAINER_WAITING:
+    case CONTAINER_STATE_COUNT:
+        break; /* what is under way finds out by itself, after what there is left to read */
+    }
+}
+
+void containers_remove(struct containers *all, const char *id)
+{
+    struct container *c = find(all, id);
+
+    if (c)
+        container_removed(c);
+}
+
+void containers_listing_begin(struct containers *all)
+{
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l))
+        container_of(l, struct container, by_id)->mark = false;
+}
+
+void containers_listing_see(struct containers *all, const struct reply_container *row)
+{
+    struct container *c;
+
+    if (strcmp(row->state, "running") == 0 || strcmp(row->state, "paused") == 0 ||
+        strcmp(row->state, "restarting") == 0)
+        containers_mention(all, row->id, MENTION_RUNNING);
+    c = find(all, row->id);
+    if (!c)
+        return;
+    c->mark = true;
+    containers_rename(all, row->id, row->name);
+}
+
+void containers_listing_end(struct containers *all)
+{
+    struct table_link *next = table_next(&all->table, NULL);
+
+    while (next) {
+        struct container *c = container_of(next, struct container, by_id);
+
+        next = table_next(&all->table, next);
+        if (!c->mark)
+            container_removed(c);
+    }
+}
+
+void containers_engine_up(struct containers *all)
+{
+    containers_pump(all);
+}
+
+void containers_put_positions(struct containers *all)
+{
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (c->history.next != c->position_next || c->history.has_owed)
+            positions_put(all->positions, c->id, &c->history, &c->joiner);
+        c->position_next = c->history.next;
+    }
+}
+
+void containers_pause(struct containers *all, bool paused)
+{
+    all->paused = paused;
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        if (c->stream)
+            stream_pause(c->stream, paused);
+        if (c->successor)
+            stream_pause(c->successor, paused);
+    }
+}
+
+/* ---- the clock ---- */
+
+/* One refused log a second is tried again, however many there are. */
+static void retry_one_refused(struct containers *all, int64_t now)
+{
+    struct container *c;
+
+    if (list_is_empty(&all->refused))
+        return;
+    c = container_of(all->refused.next, struct container, link);
+    if (c->due_mono_ns > now)
+        return;
+    all->refused_tried_at_mono_ns = now;
+    list_remove(&c->link);
+    container_go(c);
+}
+
+static void give_up_silent_seeker(struct stream *s, int64_t now, int64_t timeout_ms)
+{
+    if (s && splice_is_unplaced(&s->cursor) &&
+        now - s->last_part_at_mono_ns > timeout_ms * NSEC_PER_MSEC)
+        stream_give_up_seeking(s);
+}
+
+/* The container's sign of life, whatever its streams are at. */
+static void beat(struct container *c, int64_t now)
+{
+    if (now - c->heartbeat_at_mono_ns < c->all->config->heartbeat_interval_ms * NSEC_PER_MSEC)
+        return;
+    c->heartbeat_at_mono_ns = now;
+    meters_container_heartbeat(c->all->meters, c);
+}
+
+static void watch(struct containers *all, int64_t now)
+{
+    int64_t seek_ms = all->config->stream_seek_timeout_ms;
+
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        give_up_silent_seeker(c->stream, now, seek_ms);
+        give_up_silent_seeker(c->successor, now, seek_ms);
+        if (c->state == CONTAINER_READING)
+            following_watch(c, now);
+        if (c->metered)
+            beat(c, now);
+    }
+}
+
+static void on_tick(struct op *op, int res)
+{
+    struct containers *all = container_of(op, struct containers, tick_op);
+    int64_t now = clock_mono_ns();
+
+    if (all->closing)
+        return;
+    if (now - all->refused_tried_at_mono_ns >= NSEC_PER_SEC)
+        retry_one_refused(all, now);
+    watch(all, now);
+    ring_timer(all->ring, op, all->tick_ms);
+}
+
+int containers_init(struct containers *all, struct ring *ring, struct engine *engine,
+                    struct gather *gather, struct positions *positions, struct meters *meters,
+                    const struct config *config)
+{
+    *all = (struct containers){
+        .ring = ring,
+        .engine = engine,
+        .gather = gather,
+        .positions = positions,
+        .meters = meters,
+        .config = config,
+    };
+    list_init(&all->waiting);
+    list_init(&all->refused);
+    random_seed_system(&all->random);
+    all->tick_op.done = on_tick;
+    /* Fine enough for the shortest interval, and never so fine as to be seen in the CPU time. */
+    all->tick_ms = MAX(MIN(config->stream_rotation_interval_ms / 20, 1000), 10);
+    ring_timer(ring, &all->tick_op, all->tick_ms);
+    return table_init(&all->table);
+}
+
+void containers_finish(struct containers *all)
+{
+    table_finish(&all->table);
+}
+
+/* Ends what is under way; what lands goes on in container_go, which frees. */
+static void container_close(struct container *c)
+{
+    list_remove(&c->link);
+    if (c->successor)
+        stream_close(c->successor);
+    if (c->stream)
+        stream_close(c->stream);
+    if (c->stream || c->successor || c->retired_count > 0)
+        return;
+    if (c->inspect.active)
+        return; /* engine_close ends it */
+    if (op_in_flight(&c->backoff_op)) {
+        ring_cancel(c->all->ring, &c->backoff_op);
+        return;
+    }
+    container_leave(c);
+}
+
+void containers_close(struct containers *all)
+{
+    struct table_link *next;
+
+    all->closing = true;
+    ring_cancel(all->ring, &all->tick_op);
+    next = table_next(&all->table, NULL);
+    while (next) {
+        struct container *c = container_of(next, struct container, by_id);
+
+        next = table_next(&all->table, next);
+        container_close(c);
+    }
+}
+
+bool containers_is_idle(const struct containers *all)
+{
+    return all->table.count == 0 && !op_in_flight(&all->tick_op);
+}
