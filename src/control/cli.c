@@ -243,7 +243,7 @@ static void configure(struct config *c, const struct overview *o, int argc, char
             apply_arg(c, &arg, problems);
     }
     option_problems_finish(&said_before);
-    if (problems->count == 0)
+    if (!problems->out_of_memory)
         (void)config_check(c, problems); /* the same */
 }
 

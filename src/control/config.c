@@ -220,8 +220,9 @@ int config_since_parse(const char *text, int64_t now_ns, int64_t *ret_floor_ns, 
         *ret_floor_ns = INT64_MIN;
         return 0;
     }
-    if (duration_parse(in, &value) == 0 && value <= now_ns / NSEC_PER_MSEC) {
-        *ret_floor_ns = now_ns - value * NSEC_PER_MSEC;
+    if (duration_parse(in, &value) == 0) {
+        /* Nothing was logged before 1970. */
+        *ret_floor_ns = now_ns - MIN(value, now_ns / NSEC_PER_MSEC) * NSEC_PER_MSEC;
         return 0;
     }
     if (timestamp_parse(in, ret_floor_ns) == 0)

@@ -16,6 +16,8 @@
 
 /* Up to this API version (Engine 20.10) `local` drops the newline of a line in parts. */
 static const struct api_version version_drops_newline = {1, 41};
+/* And says records again when it turns a log file over. */
+static const struct api_version version_repeats = {1, 41};
 
 static const uint16_t container_edges[CONTAINER_STATE_COUNT] = {
     [CONTAINER_INSPECTING] = BIT(CONTAINER_IGNORED) | BIT(CONTAINER_IDLE) | BIT(CONTAINER_WAITING) |
@@ -282,6 +284,7 @@ static int learn(struct container *c, const struct reply_inspect *reply)
     c->joiner.parts_lack_newline =
         c->driver_is_local &&
         api_version_compare(c->all->engine->version, version_drops_newline) <= 0;
+    c->history.engine_repeats = api_version_compare(c->all->engine->version, version_repeats) <= 0;
     /* A log that is younger than the floor is read from its beginning, without trying short tails.
      */
     if (reply->started_at_ns > c->history.floor_ns)

@@ -156,7 +156,7 @@ static void say_goodbye(struct daemon *d)
 }
 
 /* One look at how far ending has come; never waits. */
-static void step(struct daemon *d)
+static void step_once(struct daemon *d)
 {
     switch (d->state) {
     case DAEMON_RUNNING:
@@ -172,11 +172,9 @@ static void step(struct daemon *d)
             give_up_output(d);
         break;
     case DAEMON_SINK_CLOSING:
-        if (!d->sink_closed)
-            break;
+        if (!d->sink_closed || !positions_is_idle(&d->positions))
+            break; /* a save that is under way ends by itself, as all has settled */
         say_goodbye(d);
-        if (!positions_is_idle(&d->positions))
-            break; /* one is under way: it ends by itself, as all has settled */
         d->state = DAEMON_POSITIONS_SAVING;
         positions_save_now(&d->positions);
         break;
@@ -196,6 +194,17 @@ static void step(struct daemon *d)
     case DAEMON_LOG_LANDING:
         break;
     }
+}
+
+/* As far as it goes: what has landed already gives no further pass. */
+static void step(struct daemon *d)
+{
+    enum daemon_state before;
+
+    do {
+        before = d->state;
+        step_once(d);
+    } while (d->state != before);
     if (d->state == DAEMON_LOG_LANDING && log_writer_is_idle(&d->log))
         ring_stop(d->ring);
 }
@@ -411,6 +420,8 @@ static int wire(struct daemon *d)
                            &d->containers.floor_is_now);
     if (r < 0)
         return r;
+    if (d->containers.floor_is_now)
+        d->containers.floor_ns = MIN(d->containers.floor_ns, positions_resume_ns(&d->positions));
     if (self_container_id(d->self_id))
         d->containers.self_id = d->self_id;
     discovery_init(&d->discovery, &d->engine, &d->containers);

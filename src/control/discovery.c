@@ -21,6 +21,7 @@ static void on_list_reply(void *ctx, int result, unsigned status, struct slice b
 {
     struct discovery *d = ctx;
     struct reply_list list;
+    char message[256] = "";
     int r = result;
 
     if (d->closing)
@@ -28,10 +29,13 @@ static void on_list_reply(void *ctx, int result, unsigned status, struct slice b
     if (r == 0)
         r = status == 200 ? reply_list_parse(body, &list) : -EPROTO;
     if (r < 0) {
+        if (status != 200)
+            reply_error_message(body, message, sizeof message);
         if (result < 0)
             engine_doubt(d->engine);
         else
-            log_warn("Containers could not be listed", LOG_INT("status", status), LOG_ERRNO(r));
+            log_warn("Containers could not be listed", LOG_INT("status", status),
+                     LOG_STR("reason", message), LOG_ERRNO(r));
         return; /* the next interval tries again */
     }
     for (size_t i = 0; i < list.count; i++)

@@ -2,8 +2,10 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ringtail/base/clock.h"
 #include "ringtail/base/log.h"
@@ -109,6 +111,9 @@ static void engine_is_there(struct engine *e, struct api_version version)
 {
     char text[16];
 
+    if (e->closing)
+        return; /* the reply was complete already when its call was closed */
+
     snprintf(text, sizeof text, "%u.%u", version.major, version.minor);
     if (e->connects == 0 || e->said_unreachable || api_version_compare(version, e->version) != 0)
         log_info("Engine connected", LOG_STR("address", e->config->engine_url),
@@ -122,11 +127,27 @@ static void engine_is_there(struct engine *e, struct api_version version)
     e->events.on_up(e->events.ctx);
 }
 
-static const char *advice(int error)
+/* Blocks, perhaps, on whatever knows the groups; but there is nothing to read without the Engine.
+ */
+static const char *group_advice(const char *path)
+{
+    static char text[160];
+    struct group *group = NULL;
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        group = getgrgid(st.st_gid);
+    snprintf(text, sizeof text,
+             "not permitted: run as a member of the socket's group (%s) or as root",
+             group ? group->gr_name : "usually docker");
+    return text;
+}
+
+static const char *advice(const struct engine *e, int error)
 {
     switch (-error) {
     case EACCES:
-        return "not permitted: run as a member of the socket's group (usually docker) or as root";
+        return group_advice(e->path);
     case ENOENT:
         return "there is no such socket: is the Engine installed and running? (engine.url, "
                "DOCKER_HOST)";
@@ -155,7 +176,7 @@ static void engine_is_not_there(struct engine *e, int error)
         return;
     if (!e->said_unreachable)
         log_warn("Engine unreachable", LOG_STR("address", e->config->engine_url),
-                 LOG_STR("advice", advice(error)), LOG_ERRNO(error));
+                 LOG_STR("advice", advice(e, error)), LOG_ERRNO(error));
     e->said_unreachable = true;
     ring_timer(e->ring, &e->retry_op, MAX(delay_ms, 1));
 }
@@ -191,7 +212,7 @@ static void on_ping_reply(void *ctx, int result, unsigned status, struct slice b
     struct reply_version theirs = {0};
     struct buf request = {0};
 
-    if (result < 0) {
+    if (result < 0 || e->closing) {
         engine_is_not_there(e, result);
     } else if (status != 200) {
         engine_is_not_there(e, -EPROTO);

@@ -61,19 +61,8 @@ static void take_over(struct container *c)
     stream_close(old);
 }
 
-static void on_stream_open(void *ctx, struct stream *s)
+static void on_main_open(struct container *c)
 {
-    struct container *c = ctx;
-
-    give_slot_back(c->all, s);
-    log_debug("Stream opened", LOG_CONTAINER(c), LOG_INT("level", s->cursor.level),
-              LOG_STR("follow", s->follow ? "yes" : "no"));
-    if (s == c->successor) {
-        /* Without anything delivered there is no place to find: both begin at the floor. */
-        if (!splice_has_history(&c->history))
-            take_over(c);
-        return;
-    }
     container_enter(c, CONTAINER_READING);
     meters_container_opened(c->all->meters, c);
     c->refusal_said = false;
@@ -81,6 +70,21 @@ static void on_stream_open(void *ctx, struct stream *s)
     c->heard_bytes = 0;
     c->predecessor_was_silent = false;
     schedule_rotation(c);
+}
+
+static void on_stream_open(void *ctx, struct stream *s)
+{
+    struct container *c = ctx;
+
+    give_slot_back(c->all, s);
+    log_debug("Stream opened", LOG_CONTAINER(c), LOG_INT("level", s->cursor.level),
+              LOG_STR("follow", s->follow ? "yes" : "no"));
+    if (s != c->successor)
+        on_main_open(c);
+    else if (!splice_has_history(&c->history))
+        take_over(c); /* without anything delivered there is no place to find: both begin at the
+                         floor */
+    containers_pump(c->all);
 }
 
 static void on_stream_placed(void *ctx, struct stream *s)

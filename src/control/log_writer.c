@@ -1,12 +1,15 @@
 /* src/control/log_writer.h. */
 #include "log_writer.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 
 #define ROOM_BYTES (256u << 10)
+#define LAST_WAIT_MS 200
 
 static bool take_line(void *ctx, struct slice line)
 {
@@ -75,12 +78,25 @@ bool log_writer_is_idle(const struct log_writer *w)
     return !op_in_flight(&w->write_op);
 }
 
+/* A reader that has stalled is not waited for: the end is not to hang on our own words. What a pipe
+ * says it has room for is PIPE_BUF at least. */
+static void write_last(struct slice rest)
+{
+    struct pollfd stderr_poll = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    while (rest.len > 0 && poll(&stderr_poll, 1, LAST_WAIT_MS) == 1) {
+        ssize_t n = write(STDERR_FILENO, rest.data, MIN(rest.len, (size_t)PIPE_BUF));
+
+        if (n <= 0)
+            return; /* nowhere to complain */
+        rest = slice_from(rest, (size_t)n);
+    }
+}
+
 void log_writer_finish(struct log_writer *w)
 {
-    struct slice rest = slice_from(buf_slice(&w->writing), w->written);
-
-    (void)!write(STDERR_FILENO, rest.data, rest.len); /* nowhere to complain */
-    (void)!write(STDERR_FILENO, w->filling.data, w->filling.len);
+    write_last(slice_from(buf_slice(&w->writing), w->written));
+    write_last(buf_slice(&w->filling));
     buf_finish(&w->writing);
     buf_finish(&w->filling);
     pthread_mutex_destroy(&w->lock);

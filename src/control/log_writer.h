@@ -30,5 +30,5 @@ void log_writer_flush(struct log_writer *w);
 void log_writer_close(struct log_writer *w);
 bool log_writer_is_idle(const struct log_writer *w);
 
-/** Writes the rest, blocking, and frees. */
+/** Writes the rest, as far as stderr takes it, and frees. */
 void log_writer_finish(struct log_writer *w);

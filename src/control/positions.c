@@ -25,6 +25,8 @@
 /* So many of the last records are enough to find a place by. */
 #define MARKS_SAVED 8
 #define HASH_SEED 1
+/* A line may carry a stamp from this much before it could be read. */
+#define RESUME_MARGIN_NS NSEC_PER_SEC
 
 static const uint8_t positions_edges[POSITIONS_STATE_COUNT] = {
     [POSITIONS_IDLE] = BIT(POSITIONS_SETTLING),
@@ -92,6 +94,20 @@ bool positions_take(struct positions *p, const char *id, struct splice_history *
     restored.floor_is_far = history->floor_is_far;
     *history = restored;
     return true;
+}
+
+bool positions_knows(const struct positions *p, const char *id)
+{
+    const struct position *e = p->enabled ? entry_find(p, id) : NULL;
+
+    return e && e->history.next > 0;
+}
+
+int64_t positions_resume_ns(const struct positions *p)
+{
+    if (!p->enabled || p->loaded_saved_at_ns == 0)
+        return INT64_MAX;
+    return MAX(p->floor_ns, p->loaded_saved_at_ns - RESUME_MARGIN_NS);
 }
 
 /* A part of a line that has not been shipped whole: after a restart it is owed. */
@@ -234,6 +250,7 @@ static int parse_root(struct positions *p, yyjson_val *root)
     if (!yyjson_is_arr(containers) || !yyjson_is_arr(outputs))
         return -EBADMSG;
     p->loaded_saved_at_ns = yyjson_get_sint(yyjson_obj_get(root, "saved_at"));
+    p->floor_ns = yyjson_get_sint(yyjson_obj_get(root, "floor"));
     yyjson_arr_foreach(containers, i, n, v)
     {
         r = parse_container(p, v);
@@ -462,21 +479,18 @@ static int entry_text(struct positions *p, struct position *e)
     return 0;
 }
 
-static int take_snapshot(struct positions *p)
+static int print_snapshot(struct positions *p, int64_t now_ns)
 {
     struct buf *out = &p->snapshot;
-    int64_t now_ns = clock_wall_ns();
     char head[HEAD_LEN + 1];
     bool first = true;
     int r;
 
-    buf_reset(&p->outputs_text);
-    p->collect(p->ctx, p);
-    prune(p, now_ns);
     buf_reset(out);
     r = buf_printf(out, HEAD_FORMAT, (uint64_t)0);
     if (r == 0)
-        r = buf_printf(out, "{\"saved_at\":%" PRId64 ",\n\"containers\":[\n", now_ns);
+        r = buf_printf(out, "{\"saved_at\":%" PRId64 ",\"floor\":%" PRId64 ",\n\"containers\":[\n",
+                       now_ns, p->floor_ns);
     for (struct table_link *l = table_next(&p->table, NULL); l && r == 0;
          l = table_next(&p->table, l)) {
         struct position *e = container_of(l, struct position, by_id);
@@ -501,6 +515,16 @@ static int take_snapshot(struct positions *p)
              hash_bytes(slice_from(buf_slice(out), HEAD_LEN), HASH_SEED));
     memcpy(out->data, head, HEAD_LEN);
     return 0;
+}
+
+static int take_snapshot(struct positions *p)
+{
+    int64_t now_ns = clock_wall_ns();
+
+    buf_reset(&p->outputs_text);
+    p->collect(p->ctx, p);
+    prune(p, now_ns);
+    return print_snapshot(p, now_ns);
 }
 
 static void begin_save(struct positions *p, int64_t now_mono_ns)
@@ -587,6 +611,32 @@ static int open_directory(struct positions *p, const char *path)
     return flock(p->dir_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 }
 
+/*
+ * Before the first line is written there has to be a file, however short: what a crash leaves in
+ * the output is only told from what was there before by the time of the positions.
+ */
+static int write_first(struct positions *p)
+{
+    int64_t now_ns = clock_wall_ns();
+    int fd, r;
+
+    p->floor_ns = now_ns;
+    r = print_snapshot(p, now_ns);
+    if (r < 0)
+        return r;
+    fd =
+        openat(p->dir_fd, p->name_new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, p->snapshot.data, p->snapshot.len) != (ssize_t)p->snapshot.len)
+        r = -EIO;
+    if (r == 0 && (fsync(fd) < 0 || renameat(p->dir_fd, p->name_new, p->dir_fd, p->name) < 0))
+        r = -errno;
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    return r;
+}
+
 int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
                    int64_t keep_ms)
 {
@@ -609,6 +659,11 @@ int positions_open(struct positions *p, const char *path, uint32_t marks_max, in
         return r;
     p->enabled = true;
     load(p);
+    if (p->loaded_saved_at_ns == 0) {
+        r = write_first(p);
+        if (r < 0) /* the first save tries again */
+            log_error("Positions can't be saved", LOG_STR("file", p->name), LOG_ERRNO(r));
+    }
     return 0;
 }
 

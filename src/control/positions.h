@@ -69,6 +69,7 @@ struct positions {
     struct position_output *outputs; /* as loaded */
     size_t outputs_count;
     int64_t loaded_saved_at_ns; /* 0: nothing was loaded */
+    int64_t floor_ns;           /* when the first run with these positions began; wall clock */
 
     /** Brings the entries of followed containers up to date with positions_put, and adds output
      * files. */
@@ -100,6 +101,16 @@ int positions_open(struct positions *p, const char *path, uint32_t marks_max, in
 /** Moves the container's restored history (if there is one) to `history`, which keeps its options.
  * Returns whether there was. */
 bool positions_take(struct positions *p, const char *id, struct splice_history *history);
+
+/** Whether the container has a position that nobody has taken yet. */
+bool positions_knows(const struct positions *p, const char *id);
+
+/**
+ * Where to begin with a container that has no position and of which only new lines are wanted: at
+ * the end of the run before, so that nothing is left out that was written since. INT64_MAX: there
+ * was none.
+ */
+int64_t positions_resume_ns(const struct positions *p);
 
 /** The container's position as of now: what its lines handed over so far amount to. */
 void positions_put(struct positions *p, const char *id, const struct splice_history *history,

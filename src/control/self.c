@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "ringtail/base/buf.h"
+#include "ringtail/base/macros.h"
 
 #define FILE_BYTES_MAX (1 << 20)
 
@@ -15,8 +16,6 @@ static bool is_hex(char c)
 
 static bool id_at(struct slice text, char ret_id[REPLY_ID_LEN + 1])
 {
-    if (text.len < REPLY_ID_LEN)
-        return false;
     for (size_t i = 0; i < REPLY_ID_LEN; i++)
         if (!is_hex(text.data[i]))
             return false;
@@ -27,19 +26,42 @@ static bool id_at(struct slice text, char ret_id[REPLY_ID_LEN + 1])
     return true;
 }
 
+/* Outside of containers, and in those that see the Engine's directories, other containers' mounts
+ * are listed, too (.../containers/<id>/mounts/shm): only these files are mounted into the container
+ * itself. */
+static bool is_mounted_file(struct slice rest)
+{
+    static const char *const files[] = {"/hostname ", "/hosts ", "/resolv.conf "};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        size_t len = strlen(files[i]);
+
+        if (rest.len >= len && memcmp(rest.data, files[i], len) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool self_find_id(struct slice text, char ret_id[REPLY_ID_LEN + 1])
 {
     /* .../docker/containers/<id>/hostname is mounted into every container; control groups are named
      * /docker/<id> or docker-<id>.scope. */
-    static const char *const marks[] = {"/containers/", "/docker/", "docker-"};
+    static const struct {
+        const char *text;
+        bool is_mount;
+    } marks[] = {{"/containers/", true}, {"/docker/", false}, {"docker-", false}};
 
-    for (size_t m = 0; m < sizeof marks / sizeof marks[0]; m++) {
-        struct slice mark = slice_str(marks[m]);
+    for (size_t m = 0; m < ARRAY_SIZE(marks); m++) {
+        struct slice mark = slice_str(marks[m].text);
         struct slice rest = text;
         const char *at;
 
         while (rest.len >= mark.len && (at = memmem(rest.data, rest.len, mark.data, mark.len))) {
             rest = slice_from(rest, (size_t)(at - rest.data) + mark.len);
+            if (rest.len < REPLY_ID_LEN)
+                break;
+            if (marks[m].is_mount && !is_mounted_file(slice_from(rest, REPLY_ID_LEN)))
+                continue;
             if (id_at(rest, ret_id))
                 return true;
         }

@@ -119,6 +119,7 @@ void splice_restore_written(struct splice_history *h, struct splice_cursor *c,
  */
 void splice_restore_end(struct splice_history *h, const struct splice_cursor *c)
 {
+    h->repeated = h->went_back = h->gaps_suspected = 0; /* these are about the Engine's responses */
     if (c->loose_from == 0)
         return;
     h->loose_first = MAX(c->loose_from - 1, h->first);
@@ -270,6 +271,7 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
 static enum splice_verdict judge_known(struct splice_history *h, struct splice_cursor *c,
                                        const struct part *part)
 {
+    unsigned s = part->stream - RECORD_STDOUT;
     uint64_t number;
 
     if (find_newest(h, part, &number))
@@ -277,7 +279,7 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
     /* 20.10 filters every record by `since`: it was left out when its neighbours were delivered. */
     if (h->engine_repeats && c->mode == SPLICE_REPLAY && part->ts_ns < h->floor_ns)
         return SPLICE_DROP;
-    h->went_back += !is_newer(h, part);
+    h->went_back += h->has_last[s] && part->ts_ns < h->last_ts_ns[s];
     return deliver(c);
 }
 

@@ -606,7 +606,7 @@ void dock_assert_log_is_written(struct dock *d, const struct dock_container *c,
 
 void dock_ringtail_args(struct dock *d, const char *const *args)
 {
-    char url[96];
+    char url[96], positions[128];
     const char *all[60] = {
         "run",
         "--engine",
@@ -619,11 +619,17 @@ void dock_ringtail_args(struct dock *d, const char *const *args)
         "log.level=debug",
         "--set",
         "log.burst=0",
+        "--set",
+        "admin.port=0",
+        "--set",
+        positions,
     };
     struct ringtail_how how = {.args = all, .directory = d->dir};
     size_t count = 0;
 
     snprintf(url, sizeof url, "unix://%s", engine.socket);
+    /* Everything below the output directory is taken for output. */
+    snprintf(positions, sizeof positions, "positions.path=%s/positions", d->dir);
     while (all[count])
         count++;
     for (size_t i = 0; args[i]; i++) {
@@ -651,10 +657,14 @@ uint64_t dock_lines(const struct dock *d, const struct dock_container *c)
     return count;
 }
 
-static void check_output(struct dock *d)
+/* Whether there may be more to read. */
+static bool check_output(struct dock *d)
 {
-    if (ndjson_check_poll(d->check) < 0)
+    int r = ndjson_check_poll(d->check);
+
+    if (r < 0)
         dock_fail(d, "the output is wrong: %s", ndjson_check_why(d->check));
+    return r > 0;
 }
 
 void dock_wait_log(struct dock *d, const char *message, const char *needle, size_t count)
@@ -676,7 +686,7 @@ void dock_wait_complete(struct dock *d)
     const char *missing = "";
 
     for (;;) {
-        check_output(d);
+        (void)check_output(d); /* what there is more comes with the next look */
         if (ndjson_check_is_complete(d->check, &missing))
             return;
         if (ringtail_proc_poll(&d->ringtail))
@@ -709,7 +719,8 @@ void dock_stop(struct dock *d)
     const char *missing;
 
     dock_terminate(d);
-    check_output(d);
+    while (check_output(d))
+        continue;
     if (!ndjson_check_is_whole(d->check))
         dock_fail(d, "the output ends within a line");
     if (!ndjson_check_is_complete(d->check, &missing))
