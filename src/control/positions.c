@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <yyjson.h>
@@ -27,6 +28,8 @@
 #define HASH_SEED 1
 /* A line may carry a stamp from this much before it could be read. */
 #define RESUME_MARGIN_NS NSEC_PER_SEC
+#define LOCK_TRIES 100
+#define LOCK_PAUSE_MS 20
 
 static const uint8_t positions_edges[POSITIONS_STATE_COUNT] = {
     [POSITIONS_IDLE] = BIT(POSITIONS_SETTLING),
@@ -591,6 +594,20 @@ int64_t positions_age_ns(const struct positions *p, int64_t now_mono_ns)
 
 /* ---- opening and ending ---- */
 
+/* Of a ringtail that has just been killed, the kernel may hold what was in flight a moment longer,
+ * and the directory with it. */
+static int lock_directory(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * NSEC_PER_MSEC};
+
+    for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+            return -errno;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static int open_directory(struct positions *p, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -608,7 +625,7 @@ static int open_directory(struct positions *p, const char *path)
     p->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p->dir_fd < 0)
         return -errno;
-    return flock(p->dir_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+    return lock_directory(p->dir_fd);
 }
 
 /*

@@ -20,6 +20,7 @@
 #define PART_TEXT_BYTES 16384
 /* stdout and stderr were seen up to 40 ms out of order in one log; a second is safe. */
 #define SINCE_MARGIN_NS NSEC_PER_SEC
+#define RECENT_MARKS 64
 /* Of a record on the wire: frame header, timestamp and blank. */
 #define RECORD_OVERHEAD_BYTES 39
 /* The stream that is read may be behind its log by this much, and by twice what is seen of its lag.
@@ -204,7 +205,7 @@ static bool is_open_end(const struct splice_history *h, const struct part *part)
  * of the other stream between them. */
 static bool is_at_edge(const struct splice_history *h, const struct part *part, uint64_t oldest)
 {
-    if (!is_part(part) || h->next - h->first < h->marks_max)
+    if (!is_part(part) || (h->next - h->first < h->marks_max && part->ts_ns >= h->floor_ns))
         return false;
     for (uint64_t n = h->first; n < oldest; n++)
         if (((mark_at(h, n)->fingerprint ^ fingerprint_of(part)) & SPLICE_MARK_STDERR) == 0)
@@ -367,10 +368,20 @@ double splice_bytes_per_s(const struct splice_history *h)
     return recent_rate(h) * h->record_bytes_avg;
 }
 
+/* The oldest timestamp of the last few records. A stream's last line may be of long ago. */
+static int64_t oldest_recent(const struct splice_history *h, int64_t newest_ns)
+{
+    int64_t oldest_ns = newest_ns;
+
+    for (uint64_t n = h->next; n > h->first && h->next - n < RECENT_MARKS; n--)
+        oldest_ns = MIN(oldest_ns, mark_at(h, n - 1)->ts_ns);
+    return oldest_ns;
+}
+
 void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
                  struct splice_query *ret)
 {
-    int64_t oldest_last = INT64_MAX, newest_last = INT64_MIN;
+    int64_t newest_last = INT64_MIN;
     double gap_s, tail;
 
     *ret = (struct splice_query){.tail = -1};
@@ -386,14 +397,12 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
         return;
     }
     for (size_t s = 0; s < ARRAY_SIZE(h->last_ts_ns); s++)
-        if (h->has_last[s]) {
-            oldest_last = MIN(oldest_last, h->last_ts_ns[s]);
+        if (h->has_last[s])
             newest_last = MAX(newest_last, h->last_ts_ns[s]);
-        }
     if (level >= 2) {
         /* With the clock set back, `since` would leave out what was written from then on. */
         ret->has_since = now_ns >= newest_last;
-        ret->since_ns = oldest_last - SINCE_MARGIN_NS;
+        ret->since_ns = oldest_recent(h, newest_last) - SINCE_MARGIN_NS;
         return;
     }
     gap_s = (double)(now_ns - newest_last) / (double)NSEC_PER_SEC;

@@ -363,7 +363,8 @@ static struct sink *file_destroy(struct sink *sink)
 {
     struct sink_file *s = from_sink(sink);
 
-    assert(s->closed && !op_in_flight(&s->timer));
+    /* Or nothing was ever handed to it. */
+    assert((s->closed || s->set.by_path.count == 0) && !op_in_flight(&s->timer));
     output_set_finish(&s->set);
     inbox_finish(&s->inbox);
     if (s->set.dir_fd >= 0)

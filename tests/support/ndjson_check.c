@@ -17,6 +17,7 @@
 #include "ringtail/base/timestamp.h"
 
 #define READ_BYTES 262144
+#define READS_PER_POLL 16 /* a file may grow faster than it is checked */
 #define BUCKETS 4096
 
 struct told_one {
@@ -63,6 +64,7 @@ struct ndjson_check {
     struct output_file *files;
     size_t files_count;
     uint64_t records;
+    bool more; /* there may be some that this poll did not read */
     char why[1024];
 };
 
@@ -435,7 +437,7 @@ static int read_file(struct ndjson_check *check, struct output_file *file)
 
     if (fd < 0)
         return wrong(check, "%s: %s", file->path, strerror(errno));
-    while (r == 0 && n > 0) {
+    for (unsigned reads = 0; r == 0 && n > 0 && reads < READS_PER_POLL; reads++) {
         size_t searched = file->rest.len, begin = 0;
         const char *end;
 
@@ -458,6 +460,7 @@ static int read_file(struct ndjson_check *check, struct output_file *file)
     }
     close(fd);
     buf_finish(&decoded);
+    check->more |= n > 0;
     return r;
 }
 
@@ -497,7 +500,8 @@ static int poll_path(struct ndjson_check *check, const char *path)
     for (struct dirent *e = readdir(dir); e && r == 0; e = readdir(dir)) {
         char below[4096];
 
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            strcmp(e->d_name, ".ringtail") == 0)
             continue;
         snprintf(below, sizeof below, "%s/%s", path, e->d_name);
         r = poll_path(check, below);
@@ -508,7 +512,13 @@ static int poll_path(struct ndjson_check *check, const char *path)
 
 int ndjson_check_poll(struct ndjson_check *check)
 {
-    return check->why[0] ? -EBADMSG : poll_path(check, check->path);
+    int r;
+
+    if (check->why[0])
+        return -EBADMSG;
+    check->more = false;
+    r = poll_path(check, check->path);
+    return r < 0 ? r : check->more;
 }
 
 const char *ndjson_check_why(const struct ndjson_check *check)

@@ -25,7 +25,10 @@
 struct told;
 struct ndjson_check;
 
-/** `path`: a directory, all files of which are output, or one file. It need not exist yet. */
+/**
+ * `path`: a directory, in which all is output that does not begin with a dot, or one file. It need
+ * not exist yet.
+ */
 struct ndjson_check *ndjson_check_create(const char *path);
 
 /** NULL is fine. */
@@ -56,7 +59,10 @@ uint64_t told_seen(const struct told *told);
 const char *told_last_name(const struct told *told);
 const char *told_last_image(const struct told *told);
 
-/** Reads what is new. 0, or -EBADMSG once anything is wrong: ndjson_check_why says what. */
+/**
+ * Reads what is new, some MiB of each file. 0; 1 when there may be more; -EBADMSG once anything is
+ * wrong: ndjson_check_why says what.
+ */
 int ndjson_check_poll(struct ndjson_check *check);
 
 const char *ndjson_check_why(const struct ndjson_check *check);

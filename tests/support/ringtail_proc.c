@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 #include "ringtail/base/macros.h"
 
 #define TAIL_BYTES 6000
+/* No test writes as much into one file; a ringtail that goes wild must not fill the disk. */
+#define FILE_BYTES_MAX (UINT64_C(2) << 30)
 
 bool ringtail_proc_is_possible(void)
 {
@@ -53,6 +56,7 @@ static void drop_file_capabilities(void)
 static void child(const struct ringtail_how *how, const char *program, char *const *argv, int out,
                   int err, pid_t parent)
 {
+    struct rlimit file_size = {.rlim_cur = FILE_BYTES_MAX, .rlim_max = FILE_BYTES_MAX};
     sigset_t none;
     int null;
 
@@ -61,6 +65,7 @@ static void child(const struct ringtail_how *how, const char *program, char *con
     if (getppid() != parent)
         _exit(125);
     setpgid(0, 0);
+    (void)setrlimit(RLIMIT_FSIZE, &file_size);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);

@@ -45,6 +45,7 @@ struct game {
     struct splice_cursor cursor;
     struct response response;
     unsigned level;
+    bool draining;
     size_t last; /* delivered; NOTHING before the first */
     size_t wanted_from;
 };
@@ -196,7 +197,8 @@ static bool is_inside_run(const struct game *g, size_t index)
     return false;
 }
 
-/* Up to any record, but not into a run: which of several equal records are gone can't be told by anybody. */
+/* Up to any record, but not into a run: which of several equal records are gone can't be told by
+ * anybody. */
 static void drop_oldest(struct game *g)
 {
     size_t to = g->first + (size_t)choose(g->choices, g->count - g->first + 1);
@@ -209,8 +211,8 @@ static void drop_oldest(struct game *g)
 /* ---- what the Engine answers ---- */
 
 /*
- * Of equal lines of one nanosecond, a tail that begins among them and has just one that is known can't
- * be told from one that begins with that one. Parts of a line can, by their length.
+ * Of equal lines of one nanosecond, a tail that begins among them and has just one that is known
+ * can't be told from one that begins with that one. Parts of a line can, by their length.
  */
 static size_t begin_of_lines(const struct game *g, size_t at)
 {
@@ -275,6 +277,9 @@ static void response_jump(struct game *g)
     if (g->last - index >= g->history.next - g->history.first)
         return;
     to = &g->log[index];
+    /* What the filter took away is no part of what was sent. */
+    if (to->ts_ns < g->history.floor_ns)
+        return;
     /* Whether a part without its end comes again or goes on can't be told. */
     if (to->text.data[to->text.len - 1] != '\n' &&
         to->ts_ns >= g->history.last_ts_ns[to->stream - RECORD_STDOUT])
@@ -298,7 +303,8 @@ static void response_widen(struct game *g)
     g->result->widened++;
 }
 
-/* Why a record that stands between two delivered ones, or in front of the first, need not have come. */
+/* Why a record that stands between two delivered ones, or in front of the first, need not have
+ * come. */
 static bool may_be_missing(struct game *g, size_t index)
 {
     if (index < g->response.first) {
@@ -358,7 +364,7 @@ static bool client_read(struct game *g, uint64_t most)
             response_widen(g);
             return false;
         case SPLICE_DELIVER:
-            if (maybe(g, 256)) { /* there was no memory for it */
+            if (!g->draining && maybe(g, 256)) { /* there was no memory for it */
                 response_broken(g);
                 return false;
             }
@@ -449,6 +455,7 @@ static void drain(struct game *g)
     size_t next;
 
     response_broken(g); /* it may be one that ends with what there was when it was asked for */
+    g->draining = true;
     for (unsigned tries = 0; !failed(g); tries++) {
         if (tries == 1000) {
             fail(g, "the end was not reached after %u tries", tries);
@@ -461,6 +468,8 @@ static void drain(struct game *g)
     }
     next = g->last == NOTHING ? g->wanted_from : g->last + 1;
     next = MAX(next, g->first);
+    while (g->options->engine_20_10 && next < g->count && g->log[next].ts_ns < g->history.floor_ns)
+        next++;
     if (!failed(g) && next < g->count)
         fail(g, "the records from %zu to %zu never came", next, g->count - 1);
 }

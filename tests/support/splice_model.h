@@ -1,8 +1,10 @@
 /*
- * A client and an Engine in miniature, to play record/splice against: the Engine's log grows, is dropped from
- * its beginning, and is asked for in responses that end anywhere. What is delivered must be the log.
+ * A client and an Engine in miniature, to play record/splice against: the Engine's log grows, is
+ * dropped from its beginning, and is asked for in responses that end anywhere. What is delivered
+ * must be the log.
  *
- * Every decision comes from one source of choices, a seed or a fuzzer's bytes, so a game repeats exactly.
+ * Every decision comes from one source of choices, a seed or a fuzzer's bytes, so a game repeats
+ * exactly.
  */
 #pragma once
 
@@ -42,7 +44,7 @@ struct splice_model_options {
 };
 
 struct splice_model_result {
-    char error[256]; /* empty: the log came out exactly */
+    char error[256];                    /* empty: the log came out exactly */
     size_t records, delivered, missing; /* missing: gone before they were asked for */
     size_t again;                       /* after the clock was set back and a gap was suspected */
     unsigned responses, widened, jumps;

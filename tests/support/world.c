@@ -229,6 +229,8 @@ void world_run_how(struct world *w, const struct ringtail_how *how)
         "output.template={container_id}.ndjson",
         "--set",
         "log.level=debug",
+        "--set",
+        "admin.address=",
     };
     struct ringtail_how here = *how;
     size_t count = 0;
@@ -253,10 +255,14 @@ void world_add_environment(const char *name, const char *more)
         abort();
 }
 
-static void poll_output(struct world *w)
+/* Whether there may be more to read. */
+static bool poll_output(struct world *w)
 {
-    if (ndjson_check_poll(w->check) < 0)
+    int r = ndjson_check_poll(w->check);
+
+    if (r < 0)
         world_fail(w, "the output is wrong: %s", ndjson_check_why(w->check));
+    return r > 0;
 }
 
 bool world_has_ended(struct world *w, void *ctx)
@@ -281,7 +287,8 @@ void world_stop_early(struct world *w)
 
     ringtail_proc_signal(&w->ringtail, SIGTERM);
     world_wait_exit(w, 0);
-    poll_output(w);
+    while (poll_output(w))
+        continue;
     if (!ndjson_check_is_whole(w->check))
         world_fail(w, "the output ends within a line");
     records = ringtail_proc_log_number(&w->ringtail, "Stopped", "records");
@@ -353,7 +360,8 @@ void world_wait_all(struct world *w)
         if (all_there(w, &why))
             return;
         if (ringtail_proc_poll(&w->ringtail)) {
-            poll_output(w);
+            while (poll_output(w))
+                continue;
             if (!all_there(w, &why))
                 world_fail(w, "ringtail ended with %d: %s", w->ringtail.code, why);
             return;

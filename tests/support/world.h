@@ -56,8 +56,8 @@ int world_teardown(void **state);
     }
 
 /**
- * Runs the tests; 77 (skipped) where there is no io_uring to be had. RINGTAIL_TEST in the environment
- * is a pattern (`S21*`) of titles: only those.
+ * Runs the tests; 77 (skipped) where there is no io_uring to be had. RINGTAIL_TEST in the
+ * environment is a pattern (`S21*`) of titles: only those.
  */
 #define world_main(tests)                                                                          \
     (cmocka_set_test_filter(getenv("RINGTAIL_TEST")),                                              \
