@@ -205,14 +205,13 @@ static void test_a_file_an_option_and_the_environment_say_where_the_engine_is(vo
     say_many(world_speaker(w, "line"), "line", 3);
     snprintf(text, sizeof text, "engine:\n  url: %s\nstream:\n  since: all\noutput:\n  path: %s\n",
              sim_url(w->sim), w->out_dir);
-    world_command(w, "run", "--config", write_config(w, text));
+    world_command(w, "run", "--config", write_config(w, text), "--set", "admin.address=");
     world_wait_all(w);
     world_stop(w);
 
-    fprintf(stderr, "follows %ju\n", (uintmax_t)world_stats(w).follows_now);
     assert_int_equal(0, setenv("DOCKER_HOST", sim_url(w->sim), 1));
     say_many(world_speaker(w, "environment"), "line", 3);
-    world_command(w, "run", "--since", "now", "--set", "log.level=debug", "--output", w->out_dir);
+    world_command(w, "run", "--since", "now", "--output", w->out_dir, "--set", "admin.address=");
     world_wait_follows(w, NULL, 2);
     say_many(world_speaker(w, "later"), "line", 3);
     assert_int_equal(0, unsetenv("DOCKER_HOST"));
@@ -226,7 +225,8 @@ static void test_an_output_that_cannot_be_written_is_told_with_exit_code_1(void 
     char *text;
 
     world_engine(w, NULL);
-    world_command(w, "run", "--engine", sim_url(w->sim), "--output", "/dev/null/directory");
+    world_command(w, "run", "--engine", sim_url(w->sim), "--output", "/dev/null/directory", "--set",
+                  "admin.address=");
     world_wait_exit(w, 1);
     text = whole_output(w);
     assert_says(w, text, "/dev/null/directory");
@@ -252,8 +252,7 @@ static void io_uring_refused(struct world *w, int error, const char *const *word
 
 static void test_eperm_names_the_seccomp_profile(void **state)
 {
-    io_uring_refused(*state, EPERM,
-                     (const char *const[]){"seccomp", "io_uring_setup", NULL});
+    io_uring_refused(*state, EPERM, (const char *const[]){"seccomp", "io_uring_setup", NULL});
 }
 
 static void test_enosys_names_the_kernel_and_the_seccomp_profile(void **state)
@@ -290,8 +289,7 @@ int main(void)
                    test_a_file_an_option_and_the_environment_say_where_the_engine_is),
         WORLD_TEST("an output that cannot be written is told with exit code 1",
                    test_an_output_that_cannot_be_written_is_told_with_exit_code_1),
-        WORLD_TEST("S38 EPERM names the seccomp profile",
-                   test_eperm_names_the_seccomp_profile),
+        WORLD_TEST("S38 EPERM names the seccomp profile", test_eperm_names_the_seccomp_profile),
         WORLD_TEST("S38 ENOSYS names the kernel and the seccomp profile",
                    test_enosys_names_the_kernel_and_the_seccomp_profile),
         WORLD_TEST("S38 ENOMEM names the limit", test_enomem_names_the_limit),

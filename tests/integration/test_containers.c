@@ -146,8 +146,9 @@ static void stop_and_start(struct world *w, enum sim_engine engine)
             else
                 assert_int_equal(0, sim_container_crash(s->container, 1));
         }
-        /* Sometimes ringtail keeps up, sometimes several runs lie behind it. */
-        if (run % 5 == 0)
+        /* Sometimes ringtail keeps up, sometimes several runs lie behind it. That a line was cut
+         * can be seen only at the run's end or by the next line. */
+        if (run % 5 == 0 && run % 3 != 1)
             world_wait_all(w);
         for (unsigned i = 0; i < CONTAINERS; i += 2)
             assert_int_equal(0, sim_container_start(speakers[i]->container));

@@ -37,6 +37,7 @@ static void unterminated_end(struct world *w, enum sim_engine engine)
     world_engine(w, &(struct sim_options){.engine = engine});
     s = world_speaker(w, "ends");
     world_run(w);
+    world_wait_follows(w, s, 1);
     for (unsigned run = 0; run < 4; run++) {
         enum sim_stream stream = run % 2 ? SIM_STDERR : SIM_STDOUT;
         char text[32];
@@ -129,11 +130,21 @@ static void test_local_of_20_10_gives_one_line_too(void **state)
 
     world_engine(w, &(struct sim_options){.engine = SIM_ENGINE_20_10});
     s = world_speaker_spec(w, &spec);
-    say_lengths(s);
     world_run(w, "--set", "stream.max_line_bytes=2MiB");
-    world_wait_all(w);
-    say_lengths(s);
-    world_wait_all(w);
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_SIZE(part_lengths); i++) {
+            /* One part without its newline is a line that is not finished, for all one can see. */
+            if (part_lengths[i] == SIM_PART_BYTES)
+                continue;
+            say_long(s, i % 2 ? SIM_STDERR : SIM_STDOUT, part_lengths[i], (unsigned)i);
+            say_long(s, i % 2 ? SIM_STDOUT : SIM_STDERR, part_lengths[i], (unsigned)i + 1);
+        }
+        /* What has no newline ends only with the next line. */
+        say(s, SIM_STDOUT, "short");
+        say(s, SIM_STDERR, "short");
+        world_wait_all(w);
+        sim_follow_cut(w->sim, s->container);
+    }
     world_stop(w);
 }
 
@@ -226,8 +237,10 @@ static void death_between_parts(struct world *w, bool tty, bool while_followed)
 
     world_engine(w, NULL);
     s = world_speaker_spec(w, &(struct sim_spec){.tty = tty});
-    if (while_followed)
+    if (while_followed) {
         world_run(w);
+        world_wait_follows(w, s, 1);
+    }
     say_many(s, "before", 3);
     for (unsigned run = 0; run < 3; run++) {
         int64_t ts_ns = world_next_ts(w);
@@ -325,7 +338,9 @@ static void endless_line(struct world *w, bool tty, unsigned parts)
     world_engine(w, NULL);
     s = world_speaker_spec(w, &(struct sim_spec){.tty = tty});
     other = world_speaker(w, "other");
-    world_run(w, "--set", "stream.max_line_bytes=64KiB", "--set", "queue.max_bytes=4MiB");
+    /* The line's beginning has to stay among the records that ringtail remembers. */
+    world_run(w, "--set", "stream.max_line_bytes=64KiB", "--set", "queue.max_bytes=4MiB", "--set",
+              "stream.history_records=8192");
     say(s, SIM_STDOUT, "before");
     say(other, SIM_STDOUT, "before");
     world_wait_all(w);
@@ -345,7 +360,7 @@ static void endless_line(struct world *w, bool tty, unsigned parts)
     world_wait_caught_up(w, s);
     /* 64 MiB went through; a program that kept them would have grown by as much. */
     world_assert_within(w, ringtail_proc_rss_kib(&w->ringtail) - before_kib, -65536, 32768);
-    say_record(s, SIM_STDOUT, ts_ns, "\r\n" + !tty, 1u + tty);
+    say_record(s, SIM_STDOUT, ts_ns, tty ? "\r\n" : "\n", tty ? 2 : 1);
     say_many(s, "after", 5);
     world_wait_all(w);
     world_stop(w);
@@ -372,6 +387,7 @@ static void test_an_endless_line_that_its_container_leaves_behind(void **state)
     world_engine(w, NULL);
     s = world_speaker(w, "gone");
     world_run(w, "--set", "stream.max_line_bytes=1KiB");
+    world_wait_follows(w, s, 1);
     say(s, SIM_STDERR, "before");
     ts_ns = world_next_ts(w);
     say_expect(s, SIM_STDOUT, ts_ns, text, 1024, TOLD_PARTIAL | TOLD_IN_PARTS);

@@ -31,6 +31,7 @@ static void test_a_thousand_short_lives_leave_nothing_behind(void **state)
 
     world_engine(w, NULL);
     world_run(w, "--set", "output.open_files_max=16", "--set", "log.level=info");
+    world_wait_log(w, "Following containers", NULL, 1);
     for (unsigned wave = 0; wave < WAVES; wave++) {
         for (unsigned i = 0; i < WAVE; i++) {
             speakers[i] = world_speaker_spec(w, &(struct sim_spec){.tty = i % 10 == 0});
@@ -48,7 +49,8 @@ static void test_a_thousand_short_lives_leave_nothing_behind(void **state)
         }
     }
     world_assert_within(w, descriptors, 3, 64);
-    world_assert_within(w, ringtail_proc_descriptors(&w->ringtail), 3, descriptors + 4);
+    /* Up to open_files_max come and go; 750 containers that left one each would show. */
+    world_assert_within(w, ringtail_proc_descriptors(&w->ringtail), 3, descriptors + 20);
     /* 750 more containers have come and gone: not even 8 KiB may be left of each. */
     world_assert_within(w, ringtail_proc_rss_kib(&w->ringtail) - rss_kib, -65536, 6000);
     world_stop(w);
@@ -95,8 +97,11 @@ static void test_many_lines_of_all_lengths_come_out_exactly(void **state)
                                                .stderr_percent = 50,
                                                .long_every = 50,
                                                .long_bytes = 40000};
-    static const struct sim_generator ends = {
-        .lines_before = 3000, .lines = 3000, .stderr_percent = 10, .exit_at_end = true};
+    static const struct sim_generator ends = {.lines_per_s = 5000,
+                                              .lines_before = 3000,
+                                              .lines = 6000,
+                                              .stderr_percent = 10,
+                                              .exit_at_end = true};
     struct world *w = *state;
 
     world_engine(w, &(struct sim_options){.bulk = true});
@@ -127,7 +132,7 @@ static void test_a_small_queue_only_slows(void **state)
 static void test_cuts_under_load_lose_nothing(void **state)
 {
     enum { LOUD = 4, ROUNDS = 25 };
-    const struct sim_generator firehose = FIREHOSE;
+    const struct sim_generator busy = {.lines_per_s = 10000, .stderr_percent = 30};
     struct world *w = *state;
     struct speaker *loud[LOUD];
 
@@ -136,7 +141,7 @@ static void test_cuts_under_load_lose_nothing(void **state)
         char name[16];
 
         snprintf(name, sizeof name, "loud-%u", i);
-        loud[i] = add_generator(w, name, &firehose, 0);
+        loud[i] = add_generator(w, name, &busy, 0);
     }
     world_run(w);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -153,7 +158,7 @@ static void test_cuts_under_load_lose_nothing(void **state)
 static void test_sigterm_under_load_ends_with_whole_lines(void **state)
 {
     enum { LOUD = 4, ROUNDS = 12 };
-    const struct sim_generator firehose = FIREHOSE;
+    const struct sim_generator firehose = {.firehose = true, .lines = 100000, .stderr_percent = 30};
     struct world *w = *state;
 
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -168,6 +173,7 @@ static void test_sigterm_under_load_ends_with_whole_lines(void **state)
             s = add_generator(w, name, &firehose, 0);
         }
         world_run(w, "--set", round % 3 ? "queue.max_bytes=32MiB" : "queue.max_bytes=1MiB");
+        world_wait_log(w, "Starting", NULL, 1);
         world_wait_lines(w, s, round * 300);
         world_stop_early(w);
         w->sim = sim_destroy(w->sim);

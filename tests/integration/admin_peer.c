@@ -1,0 +1,78 @@
+#include "admin_peer.h"
+
+#include <arpa/inet.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+uint16_t admin_peer_port(struct world *w)
+{
+    world_wait_log(w, "Admin endpoint", NULL, 1);
+    return (uint16_t)ringtail_proc_log_number(&w->ringtail, "Admin endpoint", "port");
+}
+
+int admin_peer_ask(uint16_t port)
+{
+    static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+bool admin_peer_get(uint16_t port, struct buf *page)
+{
+    int fd = admin_peer_ask(port);
+    ssize_t n;
+
+    buf_reset(page);
+    if (fd < 0)
+        return false;
+    do {
+        if (buf_reserve(page, 65536) < 0)
+            abort();
+        n = recv(fd, page->data + page->len, 65535, 0);
+        page->len += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    page->data[page->len] = '\0';
+    close(fd);
+    return n == 0 && page->len > 12 && memcmp(page->data + 9, "200", 3) == 0;
+}
+
+double admin_peer_page_sum(struct buf *page, const char *beginning)
+{
+    size_t len = strlen(beginning);
+    double sum = NAN;
+
+    for (const char *line = page->data, *next; line && *line; line = next) {
+        size_t line_len = strcspn(line, "\n");
+        const char *space = memrchr(line, ' ', line_len);
+
+        next = line + line_len + (line[line_len] == '\n');
+        if (space && strncmp(line, beginning, len) == 0)
+            sum = (isnan(sum) ? 0 : sum) + strtod(space, NULL);
+    }
+    return sum;
+}
+
+double admin_peer_sum(struct world *w, uint16_t port, const char *beginning)
+{
+    struct buf page = {0};
+    double sum;
+
+    if (!admin_peer_get(port, &page))
+        world_fail(w, "no answer from /metrics at port %u", port);
+    sum = admin_peer_page_sum(&page, beginning);
+    buf_finish(&page);
+    return sum;
+}

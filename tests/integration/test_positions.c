@@ -1,0 +1,376 @@
+/* Positions: whatever happens to the file, to the disk or to ringtail, no line is lost or doubled.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ringtail/base/buf.h"
+#include "ringtail/base/macros.h"
+#include "ringtail/base/random.h"
+
+#include "ledger.h"
+
+#define ASIDE "Positions can't be used and are set aside: logs are read from --since on"
+
+static const char *at(const struct world *w, const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof path, "%s/.ringtail/%s", w->out_dir, name);
+    return path;
+}
+
+static void write_file(const char *path, const void *bytes, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(len, write(fd, bytes, len));
+    close(fd);
+}
+
+static void read_positions(const struct world *w, struct buf *out)
+{
+    FILE *file = fopen(at(w, "positions"), "re");
+
+    assert_non_null(file);
+    assert_int_equal(0, buf_reserve(out, 1 << 20));
+    out->len = fread(out->data, 1, 1 << 20, file);
+    fclose(file);
+    assert_true(out->len > 0);
+}
+
+/* ---- S16 ---- */
+
+static void test_what_is_written_while_ringtail_is_down(void **state)
+{
+    struct world *w = *state;
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c[3];
+
+    world_engine(w, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = sim_add(w->sim, NULL);
+    for (unsigned round = 0; round < 6; round++) {
+        world_run(w);
+        for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+            ledger_say_many(l, c[i], "while it runs", 20);
+        ledger_wait(l);
+        if (round % 2)
+            ledger_kill(w);
+        else
+            ledger_stop(l);
+        for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+            ledger_say_many(l, c[i], "while it is down", 30 + 700 * (unsigned)i);
+    }
+    world_run(w);
+    ledger_wait(l);
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
+/* ---- S30 ---- */
+
+/* What lies there instead of the positions, or beside them, when ringtail is started again. */
+enum damage {
+    DAMAGE_TORN_NEW,
+    DAMAGE_NEW_IS_DIRECTORY,
+    DAMAGE_TRUNCATED,
+    DAMAGE_FLIPPED,
+    DAMAGE_FOREIGN,
+    DAMAGE_EMPTY,
+    DAMAGE_UNREADABLE,
+    DAMAGE_DIRECTORY,
+};
+
+static void do_damage(struct world *w, enum damage damage)
+{
+    struct buf file = {0};
+
+    read_positions(w, &file);
+    switch (damage) {
+    case DAMAGE_TORN_NEW:
+        write_file(at(w, "positions.new"), file.data, file.len / 2);
+        break;
+    case DAMAGE_NEW_IS_DIRECTORY:
+        assert_int_equal(0, mkdir(at(w, "positions.new"), 0700));
+        break;
+    case DAMAGE_TRUNCATED:
+        write_file(at(w, "positions"), file.data, file.len - 7);
+        break;
+    case DAMAGE_FLIPPED:
+        file.data[file.len / 2] ^= 1;
+        write_file(at(w, "positions"), file.data, file.len);
+        break;
+    case DAMAGE_FOREIGN:
+        write_file(at(w, "positions"), "{\"positions\":[]}\n", 17);
+        break;
+    case DAMAGE_EMPTY:
+        write_file(at(w, "positions"), "", 0);
+        break;
+    case DAMAGE_UNREADABLE:
+        assert_int_equal(0, chmod(at(w, "positions"), 0));
+        break;
+    case DAMAGE_DIRECTORY:
+        assert_int_equal(0, unlink(at(w, "positions")));
+        assert_int_equal(0, mkdir(at(w, "positions"), 0700));
+        break;
+    }
+    buf_finish(&file);
+}
+
+static void run_as_plain_user(struct world *w, const char *since)
+{
+    world_run_how(
+        w, &(struct ringtail_how){.args = (const char *const[]){"--since", since, "--set",
+                                                                "positions.interval=10ms", NULL},
+                                  .plain_user = true});
+}
+
+/* Damage that does not touch the file in force: nothing is lost or doubled, and nothing is said. */
+static void leftover(struct world *w, enum damage damage)
+{
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c;
+
+    world_engine(w, NULL);
+    c = sim_add(w->sim, NULL);
+    ledger_say_many(l, c, "before", 50);
+    run_as_plain_user(w, "all");
+    ledger_wait(l);
+    ledger_stop(l);
+    do_damage(w, damage);
+    ledger_say_many(l, c, "between", 50);
+    run_as_plain_user(w, "all");
+    ledger_wait(l);
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, ASIDE, NULL));
+    if (damage == DAMAGE_NEW_IS_DIRECTORY) {
+        world_wait_log(w, "Positions can't be saved", "EISDIR", 1);
+        assert_int_equal(0, rmdir(at(w, "positions.new")));
+        world_wait_log(w, "Positions are saved again", NULL, 1);
+    }
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
+static void test_a_torn_new_file_is_nothing(void **state)
+{
+    leftover(*state, DAMAGE_TORN_NEW);
+}
+
+static void test_a_save_that_fails_is_said_and_tried_again(void **state)
+{
+    leftover(*state, DAMAGE_NEW_IS_DIRECTORY);
+}
+
+/* It begins at --since: in an output of its own here, all comes again, and exactly that. */
+static void damaged(struct world *w, enum damage damage)
+{
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c;
+    char old[256];
+
+    world_engine(w, NULL);
+    c = sim_add(w->sim, NULL);
+    ledger_say_many(l, c, "before", 50);
+    run_as_plain_user(w, "all");
+    ledger_wait(l);
+    ledger_stop(l);
+    do_damage(w, damage);
+    snprintf(old, sizeof old, "%s/%s.ndjson", w->out_dir, sim_container_id(c));
+    assert_int_equal(0, unlink(old));
+    ledger_say_many(l, c, "between", 50);
+    run_as_plain_user(w, "all");
+    world_wait_log(w, ASIDE, "positions.damaged", 1);
+    ledger_wait(l);
+    ledger_stop(l);
+    /* And its new positions hold. */
+    ledger_say_many(l, c, "behind", 50);
+    run_as_plain_user(w, "all");
+    world_wait_log(w, "Positions loaded", NULL, 1);
+    ledger_wait(l);
+    ledger_stop(l);
+    assert_int_equal(0, access(at(w, "positions.damaged"), F_OK));
+    ledger_destroy(l);
+}
+
+static void test_truncated_positions_are_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_TRUNCATED);
+}
+
+static void test_positions_with_a_flipped_byte_are_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_FLIPPED);
+}
+
+static void test_a_foreign_file_is_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_FOREIGN);
+}
+
+static void test_an_empty_file_is_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_EMPTY);
+}
+
+static void test_an_unreadable_file_is_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_UNREADABLE);
+}
+
+static void test_a_directory_in_its_place_is_set_aside(void **state)
+{
+    damaged(*state, DAMAGE_DIRECTORY);
+}
+
+/* ---- S42 ---- */
+
+enum { KILLS = 25, SPEAKERS = 3, KILL_AFTER_US_MAX = 60000 };
+
+static void kill_often(struct world *w, bool any_order, const char *const *args)
+{
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c[SPEAKERS];
+    struct random random;
+
+    random_seed(&random, 42);
+    if (any_order)
+        ledger_ignore_order_across_streams(l);
+    world_engine(w, NULL);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        c[i] = sim_add(w->sim, NULL);
+    for (unsigned round = 0; round < KILLS; round++) {
+        world_run_how(w, &(struct ringtail_how){.args = args});
+        /* Mostly killed at work, now and then at its start. */
+        if (round % 5)
+            world_wait_log(w, "Following containers", NULL, 1);
+        for (uint64_t bursts = random_below(&random, 6); bursts > 0; bursts--) {
+            ledger_say_many(l, c[random_below(&random, SPEAKERS)], "under fire",
+                            1 + (unsigned)random_below(&random, 40));
+            nanosleep(
+                &(struct timespec){.tv_nsec =
+                                       (long)random_below(&random, KILL_AFTER_US_MAX / 4) * 1000},
+                NULL);
+        }
+        ledger_kill(w);
+    }
+    world_run_how(w, &(struct ringtail_how){.args = args});
+    for (size_t i = 0; i < SPEAKERS; i++)
+        ledger_say_many(l, c[i], "at the end", 3);
+    ledger_wait(l);
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
+static void test_kills_with_a_file_per_container(void **state)
+{
+    kill_often(*state, false, (const char *const[]){"--set", "positions.interval=10ms", NULL});
+}
+
+static void test_kills_with_rare_positions(void **state)
+{
+    kill_often(*state, false, (const char *const[]){"--set", "positions.interval=1h", NULL});
+}
+
+static void test_kills_with_one_file_for_all(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "output.template=all.ndjson", NULL});
+}
+
+static void test_kills_with_a_file_per_stream(void **state)
+{
+    kill_often(*state, true,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "output.template={container_id}-{stream}.ndjson", NULL});
+}
+
+static void test_kills_with_rotated_files(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "output.rotate_bytes=4KiB", "--set", "output.rotate_keep=1000",
+                                     NULL});
+}
+
+static void test_kills_with_stream_rotation(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "stream.rotation_interval=200ms", NULL});
+}
+
+/* ---- one at a time ---- */
+
+static void test_a_second_ringtail_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct ringtail_proc first;
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c;
+    char second_dir[128];
+
+    world_engine(w, NULL);
+    c = sim_add(w->sim, NULL);
+    ledger_say_many(l, c, "for the first", 10);
+    world_run(w);
+    ledger_wait(l);
+    first = w->ringtail;
+    w->ringtail = (struct ringtail_proc){0};
+    snprintf(second_dir, sizeof second_dir, "%s/second", w->dir);
+    assert_int_equal(0, mkdir(second_dir, 0700));
+    assert_int_equal(
+        0, ringtail_proc_start(
+               &(struct ringtail_how){
+                   .args = (const char *const[]){"run", "--engine", sim_url(w->sim), "--output",
+                                                 w->out_dir, "--set", "admin.address=", NULL},
+                   .directory = second_dir},
+               &w->ringtail));
+    world_wait_exit(w, 1);
+    assert_int_equal(
+        1, ringtail_proc_log_count(&w->ringtail, "Another ringtail uses these positions", NULL));
+    ringtail_proc_finish(&w->ringtail);
+    w->ringtail = first;
+    ledger_say_many(l, c, "for the first, still", 10);
+    ledger_wait(l);
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST("S16 what is written while ringtail is down comes once",
+                   test_what_is_written_while_ringtail_is_down),
+        WORLD_TEST("S30 a torn new file is nothing", test_a_torn_new_file_is_nothing),
+        WORLD_TEST("S30 a save that fails is said and tried again",
+                   test_a_save_that_fails_is_said_and_tried_again),
+        WORLD_TEST("S30 truncated positions are set aside", test_truncated_positions_are_set_aside),
+        WORLD_TEST("S30 positions with a flipped byte are set aside",
+                   test_positions_with_a_flipped_byte_are_set_aside),
+        WORLD_TEST("S30 a foreign file is set aside", test_a_foreign_file_is_set_aside),
+        WORLD_TEST("S30 an empty file is set aside", test_an_empty_file_is_set_aside),
+        WORLD_TEST("S30 an unreadable file is set aside", test_an_unreadable_file_is_set_aside),
+        WORLD_TEST("S30 a directory in its place is set aside",
+                   test_a_directory_in_its_place_is_set_aside),
+        WORLD_TEST("S42 SIGKILL with a file per container", test_kills_with_a_file_per_container),
+        WORLD_TEST("S42 SIGKILL with rare positions", test_kills_with_rare_positions),
+        WORLD_TEST("S42 SIGKILL with one file for all", test_kills_with_one_file_for_all),
+        WORLD_TEST("S42 SIGKILL with a file per stream", test_kills_with_a_file_per_stream),
+        WORLD_TEST("S42 SIGKILL with rotated files", test_kills_with_rotated_files),
+        WORLD_TEST("S42 SIGKILL with a stream rotation every 200 ms",
+                   test_kills_with_stream_rotation),
+        WORLD_TEST("a second ringtail on the same positions is refused",
+                   test_a_second_ringtail_is_refused),
+    };
+
+    return world_main(tests);
+}
