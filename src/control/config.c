@@ -11,6 +11,9 @@
 #include "ringtail/base/timestamp.h"
 #include "ringtail/sink/sink.h"
 
+/* The Engine cuts longer lines into parts of this size. */
+#define ENGINE_PART_BYTES 16384
+
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 
@@ -260,6 +263,11 @@ int config_check(const struct config *c, struct option_problems *problems)
         option_problems_add(problems, "output.template: %s", why);
     if (c->engine_reconnect_min_ms > c->engine_reconnect_max_ms)
         option_problems_add(problems, "engine.reconnect_min is longer than engine.reconnect_max");
+    if (c->stream_max_line_bytes / ENGINE_PART_BYTES >= c->stream_history_records)
+        option_problems_add(problems,
+                            "stream.max_line_bytes: a line this long comes in more parts than "
+                            "stream.history_records remembers (set that to %lld at least)",
+                            (long long)(c->stream_max_line_bytes / ENGINE_PART_BYTES + 1));
     if (c->ring_buffers & (c->ring_buffers - 1))
         option_problems_add(problems, "ring.buffers: %lld is not a power of two",
                             (long long)c->ring_buffers);

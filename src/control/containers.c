@@ -145,7 +145,8 @@ void containers_listing_see(struct containers *all, const struct reply_container
         strcmp(row->state, "restarting") == 0)
         containers_mention(all, row->id, MENTION_RUNNING);
     else if (positions_knows(all->positions, row->id))
-        containers_mention(all, row->id, MENTION_RUNNING); /* it may have ended while we were away */
+        containers_mention(all, row->id,
+                           MENTION_RUNNING); /* it may have ended while we were away */
     c = find(all, row->id);
     if (!c)
         return;

@@ -127,19 +127,31 @@ static void engine_is_there(struct engine *e, struct api_version version)
     e->events.on_up(e->events.ctx);
 }
 
-/* Blocks, perhaps, on whatever knows the groups; but there is nothing to read without the Engine.
- */
+/* From the local file alone: asking the name service could take as long as a network does. */
+static bool group_name(gid_t gid, char *out, size_t size)
+{
+    FILE *file = fopen("/etc/group", "re");
+    struct group *group;
+    bool found = false;
+
+    if (!file)
+        return false;
+    while (!found && (group = fgetgrent(file)))
+        found = group->gr_gid == gid && snprintf(out, size, "%s", group->gr_name) > 0;
+    (void)fclose(file); /* read only: nothing to lose */
+    return found;
+}
+
 static const char *group_advice(const char *path)
 {
     static char text[160];
-    struct group *group = NULL;
+    char name[64] = "usually docker";
     struct stat st;
 
-    if (stat(path, &st) == 0)
-        group = getgrgid(st.st_gid);
+    if (stat(path, &st) == 0 && !group_name(st.st_gid, name, sizeof name))
+        snprintf(name, sizeof name, "number %u", (unsigned)st.st_gid);
     snprintf(text, sizeof text,
-             "not permitted: run as a member of the socket's group (%s) or as root",
-             group ? group->gr_name : "usually docker");
+             "not permitted: run as a member of the socket's group (%s) or as root", name);
     return text;
 }
 

@@ -66,6 +66,7 @@ static void on_main_open(struct container *c)
     container_enter(c, CONTAINER_READING);
     meters_container_opened(c->all->meters, c);
     c->refusal_said = false;
+    c->refusals = 0;
     c->heard_at_mono_ns = clock_mono_ns();
     c->heard_bytes = 0;
     c->predecessor_was_silent = false;
@@ -119,7 +120,9 @@ static void refused(struct container *c, const struct stream_end *end)
         container_lost(c);
         return;
     }
-    if (!going && !c->refusal_said) {
+    c->refusals++;
+    /* The second time, nothing has come to say that it is going: then it is worth a word, too. */
+    if ((!going || c->refusals > 1) && !c->refusal_said) {
         log_warn("Log unreadable", LOG_CONTAINER(c), LOG_INT("status", end->status),
                  LOG_STR("reason", end->message),
                  LOG_STR("again", for_good ? "at the container's next start" : "later"));

@@ -244,15 +244,17 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
     uint64_t oldest, newest = 0;
 
     if (find_oldest(h, part, &oldest)) {
+        bool owed = (mark_at(h, oldest)->fingerprint & SPLICE_MARK_OWED) != 0;
+
         /* `since` begins before all of several equal records; a tail may begin among them. */
-        if (c->level < 2 && c->mode == SPLICE_SEEK) {
+        if (c->level < 2 && (c->mode == SPLICE_SEEK || owed)) {
             (void)find_newest(h, part, &newest);
             if (newest != oldest || is_open_end(h, part))
                 return SPLICE_WIDEN;
         }
         /* Known it is, but it does not tell where the response is. */
-        if ((c->level < 2 && is_open_end(h, part)) ||
-            (!is_last_level(c) && is_at_edge(h, part, oldest)))
+        if (!owed && ((c->level < 2 && is_open_end(h, part)) ||
+                      (!is_last_level(c) && is_at_edge(h, part, oldest))))
             return skip(c);
         return place(h, c, oldest);
     }
@@ -320,7 +322,7 @@ enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor 
         if (likely(!h->has_last[s] || part->ts_ns > h->last_ts_ns[s]))
             return deliver(c);
         /* Equal timestamps are parts of one line, or lines of one nanosecond: both are new. */
-        if (part->ts_ns == h->last_ts_ns[s] && !(h->engine_repeats && ends_line(part)))
+        if (part->ts_ns == h->last_ts_ns[s] && !(h->engine_repeats && !is_part(part)))
             return deliver(c);
         return judge_known(h, c, part);
     case SPLICE_REPLAY:
