@@ -197,7 +197,7 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
 /* What comes first: which command it is, whether only help is wanted, and which file to load. */
 struct overview {
     const char *command, *file;
-    bool help, version;
+    bool help, version, engine;
 };
 
 static void look_over(struct overview *o, int argc, char **argv, struct option_problems *problems)
@@ -217,6 +217,7 @@ static void look_over(struct overview *o, int argc, char **argv, struct option_p
         } else if (take_arg(argv, argc, &at, &arg, problems) == 0) {
             o->help |= arg.kind == ARG_HELP;
             o->version |= arg.kind == ARG_VERSION;
+            o->engine |= arg.kind == ARG_ENGINE;
             if (arg.kind == ARG_CONFIG)
                 o->file = arg.value;
         }
@@ -230,7 +231,7 @@ static void configure(struct config *c, const struct overview *o, int argc, char
     struct option_problems said_before = {0};
     int at = 1;
 
-    if (docker_host && *docker_host)
+    if (docker_host && *docker_host && !o->engine)
         set_one(c, "DOCKER_HOST", "engine.url", docker_host, problems);
     if (o->file)
         (void)options_load_file(config_options(), c, o->file, problems); /* the same */
@@ -284,12 +285,12 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
                       *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
     }
+    if (problems->count > 0 || problems->out_of_memory)
+        return done(cli, tell_problems(problems));
     if (strcmp(command, "options") == 0)
         return done(cli, print_options());
     if (strcmp(command, "metrics") == 0)
         return done(cli, print_metrics());
-    if (problems->count > 0 || problems->out_of_memory)
-        return done(cli, tell_problems(problems));
     if (strcmp(command, "run") == 0)
         return CLI_RUN;
     (void)printf("The configuration is good.\n");

@@ -11,6 +11,9 @@
 #include "following.h"
 #include "meters.h"
 
+/* Slots are free again this soon. */
+#define TICK_SOON_MS INT64_C(10)
+
 static struct container *find(struct containers *all, const char *id)
 {
     struct table_link *link = table_find(&all->table, slice_str(id));
@@ -46,7 +49,7 @@ void containers_mention(struct containers *all, const char *id, enum container_m
             log_error("Container not followed", LOG_STR("container_id", id), LOG_ERRNO(-ENOMEM));
             return; /* the next listing tries again */
         }
-        if (mention == MENTION_STARTED)
+        if (mention != MENTION_RUNNING)
             c->history.floor_is_far = true;
         c->wanted = mention != MENTION_CREATED;
         container_go(c);
@@ -236,8 +239,10 @@ static void watch(struct containers *all, int64_t now)
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
-        give_up_silent_seeker(c->stream, now, seek_ms);
-        give_up_silent_seeker(c->successor, now, seek_ms);
+        if (!all->paused) {
+            give_up_silent_seeker(c->stream, now, seek_ms);
+            give_up_silent_seeker(c->successor, now, seek_ms);
+        }
         if (c->state == CONTAINER_READING)
             following_watch(c, now);
         if (c->metered)
@@ -254,8 +259,9 @@ static void on_tick(struct op *op, int res)
         return;
     if (now - all->refused_tried_at_mono_ns >= NSEC_PER_SEC)
         retry_one_refused(all, now);
+    all->rotation_waits = false;
     watch(all, now);
-    ring_timer(all->ring, op, all->tick_ms);
+    ring_timer(all->ring, op, all->rotation_waits ? MIN(all->tick_ms, TICK_SOON_MS) : all->tick_ms);
 }
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,

@@ -38,6 +38,7 @@ struct containers {
     bool floor_is_now; /* it was `now` */
 
     int64_t tick_ms;
+    bool rotation_waits; /* a rotation is due and found no slot */
     int64_t refused_tried_at_mono_ns;
 
     uint64_t missed, refusals, streams_opened, streams_broken, streams_widened, engine_errors;

@@ -121,6 +121,7 @@ static void refused(struct container *c, const struct stream_end *end)
         return;
     }
     c->refusals++;
+    c->level = 0;
     /* The second time, nothing has come to say that it is going: then it is worth a word, too. */
     if ((!going || c->refusals > 1) && !c->refusal_said) {
         log_warn("Log unreadable", LOG_CONTAINER(c), LOG_INT("status", end->status),
@@ -242,8 +243,8 @@ static void on_successor_end(struct container *c, const struct stream_end *end)
     if (end->kind == STREAM_WIDER) {
         all->streams_widened++;
         /* `since` makes the Engine read the whole log: only for a stream that is stuck. */
-        if (c->rotation_level != 1) {
-            c->rotation_level = MIN(c->rotation_level + 1, SPLICE_LEVELS - 1u);
+        if (c->rotation_level == 0) {
+            c->rotation_level = 1;
             c->rotation_due_mono_ns = 0;
         }
     } else if (end->kind == STREAM_BROKEN || end->kind == STREAM_REFUSED) {
@@ -446,12 +447,15 @@ void following_watch(struct container *c, int64_t now)
     watch_risk(c, now);
     if (!c->stream->follow || all->paused || !engine_is_up(all->engine))
         return;
-    if (now >= c->stuck_at_mono_ns)
+    if (now >= c->stuck_at_mono_ns) {
         repair_stuck(c, now);
-    else if (!c->successor && now >= c->rotation_due_mono_ns &&
-             all->opening_count < (unsigned)all->config->stream_openings_max)
-        begin_rotation(c);
-    else if (c->successor && c->successor->open && c->successor->cursor.level < 2 &&
-             now - c->successor->opened_at_mono_ns > SUCCESSOR_SILENT_NS)
+    } else if (!c->successor && now >= c->rotation_due_mono_ns) {
+        if (all->opening_count < (unsigned)all->config->stream_openings_max)
+            begin_rotation(c);
+        else
+            all->rotation_waits = true;
+    } else if (c->successor && c->successor->open && c->successor->cursor.level < 2 &&
+               now - c->successor->last_part_at_mono_ns > SUCCESSOR_SILENT_NS) {
         take_over(c); /* an empty log has no place to find: what comes first is placed then */
+    }
 }

@@ -186,6 +186,7 @@ int stream_open(struct engine *engine, const struct stream_request *request,
     s->follow = request->follow;
     s->opened_at_mono_ns = s->last_part_at_mono_ns = clock_mono_ns();
     splice_cursor_init(&s->cursor, request->past_error ? SPLICE_LEVELS - 1 : request->level);
+    s->cursor.tail = query.tail;
     s->parts = (struct part_reader){
         .on_part = on_part, .ctx = s, .size_max = (size_t)config->stream_max_frame_bytes};
     s->frames = (struct frame_reader){
@@ -227,6 +228,7 @@ void stream_pause(struct stream *s, bool pause)
         http_pause(s->exchange);
     else
         http_resume(s->exchange);
+    s->last_part_at_mono_ns = clock_mono_ns(); /* silence that we caused does not count */
 }
 
 uint64_t stream_bytes_received(const struct stream *s)

@@ -66,7 +66,7 @@ struct splice_history {
     /** The log is known to be younger than the floor, or all of it is wanted: no use in small
      * tails. */
     bool floor_is_far;
-    /** Engine 20.10: a whole line with the stamp and text of its stream's last one is that one
+    /** Engine 20.10: the end of a line with the stamp and text of its stream's last one is that one
      * again. */
     bool engine_repeats;
 
