@@ -157,6 +157,10 @@ void container_go(struct container *c)
 {
     struct containers *all = c->all;
 
+    if (c->retired_count > 0) {
+        c->go_when_landed = true; /* it ended just behind a rotation */
+        return;
+    }
     assert(!container_is_busy(c));
     if (all->closing) {
         container_leave(c);

@@ -70,7 +70,7 @@ struct container {
     bool refusal_said;
     bool mark; /* seen in the listing under way */
     unsigned attempt, level, engine_errors;
-    unsigned refusals; /* in a row */
+    unsigned refusals;   /* in a row */
     int64_t due_mono_ns; /* REFUSED: try again then; INT64_MAX: at the next start */
 
     struct engine_call inspect;

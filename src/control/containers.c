@@ -243,7 +243,7 @@ static void watch(struct containers *all, int64_t now)
             give_up_silent_seeker(c->stream, now, seek_ms);
             give_up_silent_seeker(c->successor, now, seek_ms);
         }
-        if (c->state == CONTAINER_READING)
+        if (c->state == CONTAINER_READING && c->stream)
             following_watch(c, now);
         if (c->metered)
             beat(c, now);

@@ -88,7 +88,9 @@ void conn_close(struct conn *k)
     list_remove(&k->link);
     list_append(&sim->graveyard, &k->link);
     k->dead = true;
-    (void)close(k->fd); /* takes it out of epoll as well */
+    /* close alone would leave it there while a child that is being forked holds a copy. */
+    (void)epoll_ctl(sim->epoll_fd, EPOLL_CTL_DEL, k->fd, NULL);
+    (void)close(k->fd);
     k->fd = -EBADF;
     sim->stats.connections_now--;
     if (sim->accept_failed) {

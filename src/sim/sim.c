@@ -141,6 +141,7 @@ static void sim_unlisten(struct sim *sim, bool remove)
 {
     if (sim->listen_fd < 0)
         return;
+    (void)epoll_ctl(sim->epoll_fd, EPOLL_CTL_DEL, sim->listen_fd, NULL);
     (void)close(sim->listen_fd);
     sim->listen_fd = -EBADF;
     if (remove)

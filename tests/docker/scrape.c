@@ -135,24 +135,24 @@ void scrape_wait_rotations(struct dock *d, const struct dock_container *containe
 {
     int64_t progress_ns = clock_mono_ns();
     struct buf page = {0};
-    double all_before = -1;
+    int64_t before = -1;
 
     for (size_t i = 0; i < count;) {
-        double all;
+        int64_t now;
 
         scrape(d, &page);
         while (i < count && scrape_rotations(&page, &containers[i]) >= rotations)
-            i++;
+            i++, before = -1;
         if (i == count)
             break;
-        /* However slow the machine, something has to move. */
-        all = scrape_sum(&page, PREFIX "container_stream_rotations_total{");
-        if (all > all_before)
+        /* However slow the machine, each of them has to move. */
+        now = scrape_rotations(&page, &containers[i]);
+        if (now > before)
             progress_ns = clock_mono_ns();
-        all_before = all;
+        before = now;
         if (clock_mono_ns() - progress_ns > DOCK_TIMEOUT_MS * NSEC_PER_MSEC)
             dock_fail(d, "%.12s has been rotated %" PRId64 " times, and not %" PRId64,
-                      containers[i].id, scrape_rotations(&page, &containers[i]), rotations);
+                      containers[i].id, now, rotations);
         dock_sleep_ms(100);
     }
     buf_finish(&page);

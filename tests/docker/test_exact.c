@@ -117,14 +117,18 @@ static void wait_for_lines(struct dock *d, const struct member *members, size_t 
 
 static void test_away(void **state)
 {
+    /* `local` keeps 100 MB: no more than that may be written meanwhile. */
+    const char *rate_of_long = dock_is_full() ? "2" : "20";
     struct dock *d = *state;
     struct member members[] = {
         {.rate = "200", .writer = {.line_bytes = 80, .stderr_every = 4}},
         {.rate = "200", .writer = {.line_bytes = 80, .stderr_every = 2}, .spec.driver = "local"},
         {.rate = "200", .writer.line_bytes = 80, .spec.tty = true},
         {.rate = "1500", .writer = {.line_bytes = 80, .stderr_every = 3}},
-        {.rate = "20", .writer = {.line_bytes = 40000, .stderr_every = 3}},
-        {.rate = "20", .writer = {.line_bytes = 40000, .stderr_every = 3}, .spec.driver = "local"},
+        {.rate = rate_of_long, .writer = {.line_bytes = 40000, .stderr_every = 3}},
+        {.rate = rate_of_long,
+         .writer = {.line_bytes = 40000, .stderr_every = 3},
+         .spec.driver = "local"},
         {.rate = "200", .writer.line_bytes = 80}, /* ends meanwhile */
         {.rate = "200", .writer.line_bytes = 80}, /* is started again meanwhile */
         {.rate = "200", .writer.line_bytes = 80}, /* begins meanwhile */
@@ -179,6 +183,9 @@ static void test_killed(void **state)
 {
     const unsigned kills = dock_is_full() ? 200 : 10;
     const uint64_t number = seed();
+    /* When `local` of 20.10 begins a new file (at 20 MB) within a line, it may give a part of it
+     * again, and nobody can tell that from a line with equal parts. */
+    const char *rate_of_long = dock_is_full() ? "1" : "10";
     struct dock *d = *state;
     struct random random;
     struct member members[] = {
@@ -186,8 +193,10 @@ static void test_killed(void **state)
         {.rate = "400", .writer = {.line_bytes = 80, .stderr_every = 2}, .spec.driver = "local"},
         {.rate = "400", .writer.line_bytes = 80, .spec.tty = true},
         {.rate = "1000", .writer = {.line_bytes = 200, .stderr_every = 7}},
-        {.rate = "10", .writer = {.line_bytes = 40000, .stderr_every = 2}},
-        {.rate = "10", .writer = {.line_bytes = 40000, .stderr_every = 2}, .spec.driver = "local"},
+        {.rate = rate_of_long, .writer = {.line_bytes = 40000, .stderr_every = 2}},
+        {.rate = rate_of_long,
+         .writer = {.line_bytes = 40000, .stderr_every = 2},
+         .spec.driver = "local"},
         {.rate = "1", .writer = {.line_bytes = 60}},
     };
 
@@ -198,7 +207,9 @@ static void test_killed(void **state)
         dock_ringtail(d, "--since", "all", "--set", "stream.rotation_interval=300ms");
         if (i % 4 != 3)
             dock_wait_log(d, "Following containers", NULL, 1);
-        dock_sleep_ms((int64_t)random_below(&random, 1500));
+        /* The first positions are saved by then: they say, and the output does not, that parts of
+         * 20.10's `local` lack their newline. */
+        dock_sleep_ms((int64_t)random_below(&random, 1500) + (i == 0 ? 2000 : 0));
         kill_ringtail(d);
     }
     dock_ringtail(d, "--since", "all", "--set", "stream.rotation_interval=300ms");

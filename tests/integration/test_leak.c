@@ -23,7 +23,10 @@ enum {
     IDLE = 300,
     STREAMS = CHATTY + IDLE,
     LOOKS = 60,
-    WARM_S = 6,
+    TRIES_AFTER = 8,
+    WARM_S = 5,
+    WARM_TRIES = 12,
+    WARM_BYTES = 128 << 10,
     SECONDS = 20,
     SECONDS_FULL = 300,
     INTERVAL_S = 1,
@@ -65,6 +68,41 @@ static struct sample take(struct world *w, uint16_t port)
     return least;
 }
 
+static bool holds_more(const struct sample *now, const struct sample *before)
+{
+    return now->descriptors > before->descriptors || now->operations > before->operations ||
+           now->threads > before->threads || now->sockets > before->sockets;
+}
+
+/* The kernel's workers live some seconds longer than what they were started for. */
+static struct sample take_after(struct world *w, uint16_t port, const struct sample *before)
+{
+    struct sample now = take(w, port);
+
+    for (unsigned i = 0; i < TRIES_AFTER && holds_more(&now, before); i++)
+        now = take(w, port);
+    return now;
+}
+
+/*
+ * The allocator's pools, and what containers and outputs keep for each, fill over some rotations.
+ * What goes on growing never gets warm.
+ */
+static struct sample warm_up(struct world *w, uint16_t port)
+{
+    struct sample now = take(w, port);
+
+    for (unsigned i = 0; i < WARM_TRIES; i++) {
+        double before_bytes = now.rss_bytes;
+
+        pause_ms(WARM_S * 1000);
+        now = take(w, port);
+        if (now.rss_bytes - before_bytes < WARM_BYTES)
+            return now;
+    }
+    world_fail(w, "after %d s it still grows: %.0f KiB", WARM_S * WARM_TRIES, now.rss_bytes / 1024);
+}
+
 static bool is_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -98,13 +136,12 @@ static void test_rotation_each_second_leaks_nothing(void **state)
         say_many(world_speaker(w, NULL), "idle", 3);
     world_run(w, ADMIN_PEER_ARGS, "--set", "stream.rotation_interval=1s", "--set",
               "stream.openings_max=100", "--set", "stream.history_records=64", "--set",
-              "log.level=info", "--set", "log.burst=10");
+              "stream.max_line_bytes=64KiB", "--set", "log.level=info", "--set", "log.burst=10");
     port = admin_peer_port(w);
     world_wait_all(w);
-    pause_ms(WARM_S * 1000);
-    before = take(w, port);
+    before = is_sanitized() ? take(w, port) : warm_up(w, port);
     pause_ms(seconds * 1000);
-    after = take(w, port);
+    after = take_after(w, port, &before);
 
     fprintf(stderr,
             "before: %.0f descriptors, %.0f operations, %.0f threads, %.0f sockets, %.0f KiB, "

@@ -20,7 +20,7 @@
 #include "ledger.h"
 
 enum {
-    SEEDS = 24,
+    SEEDS = 36,
     STEPS = 45,
     CONTAINERS_MAX = 4,
     LONG_PARTS_MAX = 4,
@@ -369,7 +369,7 @@ static void play(struct world *w, uint64_t seed)
                                           .seed = seed});
     m->count = 1 + below(m, CONTAINERS_MAX);
     for (size_t i = 0; i < m->count; i++) {
-        char name[16];
+        char name[32];
 
         snprintf(name, sizeof name, "actor-%zu", i);
         m->actors[i].container = sim_add(w->sim, name);

@@ -259,6 +259,34 @@ static void test_a_tail_that_begins_with_a_part_of_the_last_line_is_too_short(vo
     splice_history_finish(&l.history);
 }
 
+/* Parts of a line that was open when we were started anew come again, wherever the response begins.
+ */
+static void test_owed_parts_are_delivered_again(void **state)
+{
+    struct splice_mark owed = {.ts_ns = START_NS + 8 * NSEC_PER_MSEC};
+    struct log l = {.history = {.marks_max = 64, .floor_ns = INT64_MIN, .floor_is_far = true}};
+
+    owed.fingerprint = (long_part_at(8).fingerprint & ~SPLICE_MARK_FLAGS) | SPLICE_MARK_OWED;
+    assert_int_equal(0, splice_restore(&l.history, &owed));
+    assert_int_equal(0, splice_restore(&l.history, &owed));
+    for (unsigned level = 0; level < 2; level++) {
+        open_level(&l, level, 16);
+        assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "before\n")));
+        assert_int_equal(SPLICE_WIDEN, judge(&l, long_part_at(8)));
+    }
+    open_level(&l, 2, -1);
+    assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "before\n")));
+    for (unsigned i = 0; i < 4; i++) /* two that are owed, two that are new */
+        assert_int_equal(SPLICE_DELIVER, judge(&l, long_part_at(8)));
+    assert_int_equal(4, l.history.next);
+    /* They are not owed any more. */
+    open_level(&l, 2, -1);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(SPLICE_DROP, judge(&l, long_part_at(8)));
+    assert_int_equal(SPLICE_DELIVER, judge(&l, part_at(RECORD_STDOUT, 8, "end\n")));
+    splice_history_finish(&l.history);
+}
+
 static void test_the_last_level_takes_what_there_is_and_counts_the_gap(void **state)
 {
     struct log l;
@@ -401,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_behind_the_history_a_line_that_went_back_is_new),
         cmocka_unit_test(test_the_last_line_once_more_is_a_repetition_on_20_10_only),
         cmocka_unit_test(test_a_tail_that_begins_with_a_part_of_the_last_line_is_too_short),
+        cmocka_unit_test(test_owed_parts_are_delivered_again),
         cmocka_unit_test(test_the_last_level_takes_what_there_is_and_counts_the_gap),
         cmocka_unit_test(test_a_full_history_forgets_the_oldest),
         cmocka_unit_test(test_first_contact_asks_by_the_floor),
