@@ -235,7 +235,7 @@ int option_list_append(struct option_list *list, struct slice item)
 
     if (memchr(item.len ? item.data : "", '\0', item.len))
         return -EINVAL;
-    copy = item.len ? strndup(item.data, item.len) : strdup("");
+    copy = slice_dup(item);
     if (!copy)
         return -ENOMEM;
     /* Room for a power of two: a new one is due when the count is one. */
@@ -296,7 +296,7 @@ static int string_set(char **field, struct slice text)
 
     if (text.len > 0 && memchr(text.data, '\0', text.len))
         return -EINVAL;
-    copy = text.len ? strndup(text.data, text.len) : strdup("");
+    copy = slice_dup(text);
     if (!copy)
         return -ENOMEM;
     free(*field);

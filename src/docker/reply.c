@@ -156,7 +156,7 @@ static int name_copy(struct slice name, char **ret)
 
     if (name.len > 0 && name.data[0] == '/')
         name = slice_from(name, 1);
-    copy = strndup(name.data, name.len);
+    copy = slice_dup(name);
     if (!copy)
         return -ENOMEM;
     *ret = copy;

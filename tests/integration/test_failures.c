@@ -317,7 +317,7 @@ static void test_a_long_absence_is_made_up_for(void **state)
     world_engine(w, NULL);
     s = world_speaker(w, "talks");
     say_many(s, "before", 5);
-    world_run(w, "--set", "stream.history_records=64");
+    world_run(w, "--set", "stream.history_records=64", "--set", "stream.max_line_bytes=512KiB");
     world_wait_all(w);
     for (unsigned i = 0; i < 4; i++) {
         /* More than a small tail holds, and more than the history remembers. */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct slice {
@@ -35,4 +36,17 @@ static inline bool slice_eq_str(struct slice a, const char *s)
 static inline struct slice slice_from(struct slice s, size_t n)
 {
     return n == 0 ? s : (struct slice){.data = s.data + n, .len = s.len - n};
+}
+
+/** A malloc'ed, NUL-terminated copy; NULL without memory. */
+static inline char *slice_dup(struct slice s)
+{
+    char *copy = malloc(s.len + 1);
+
+    if (!copy)
+        return NULL;
+    if (s.len > 0)
+        memcpy(copy, s.data, s.len);
+    copy[s.len] = '\0';
+    return copy;
 }
