@@ -60,8 +60,13 @@ void container_enter(struct container *c, enum container_state next)
 static int on_line(void *ctx, const struct line *line)
 {
     struct container *c = ctx;
-    int r = gather_line(c->all->gather, c->source, line);
+    int r;
 
+    if (unlikely(!written_is_empty(&c->written)) && written_take(&c->written, line)) {
+        c->lines_repeated++;
+        return 0;
+    }
+    r = gather_line(c->all->gather, c->source, line);
     if (r < 0)
         return r;
     c->lines++;
@@ -72,13 +77,21 @@ static int on_line(void *ctx, const struct line *line)
 
 static void on_backoff(struct op *op, int res);
 
+static struct position_state state_of(struct container *c)
+{
+    return (struct position_state){
+        .history = &c->history, .written = &c->written, .joiner = &c->joiner};
+}
+
 struct container *container_create(struct containers *all, const char *id)
 {
     struct container *c = calloc(1, sizeof *c);
+    struct position_state state;
 
     if (!c)
         return NULL;
     c->all = all;
+    c->position_next = UINT64_MAX;
     memcpy(c->id, id, sizeof c->id);
     memcpy(c->id_short, id, sizeof c->id_short - 1);
     c->state = CONTAINER_IDLE;
@@ -94,7 +107,8 @@ struct container *container_create(struct containers *all, const char *id)
         .ctx = c,
         .bytes_max = (size_t)all->config->stream_max_line_bytes,
     };
-    (void)positions_take(all->positions, c->id, &c->history); /* none: it begins at the floor */
+    state = state_of(c);
+    (void)positions_take(all->positions, c->id, &state); /* none: it begins at the floor */
     table_insert(&all->table, &c->by_id, slice_str(c->id));
     return c;
 }
@@ -105,6 +119,17 @@ bool container_is_busy(const struct container *c)
            op_in_flight(&c->backoff_op);
 }
 
+/* One that is not followed has none: what it writes is not wanted, so far. */
+void container_put_position(struct container *c)
+{
+    struct position_state state = state_of(c);
+
+    if (c->state == CONTAINER_IGNORED)
+        positions_forget(c->all->positions, c->id);
+    else
+        positions_put(c->all->positions, c->id, &state);
+}
+
 void container_free(struct container *c)
 {
     assert(!container_is_busy(c));
@@ -112,13 +137,14 @@ void container_free(struct container *c)
     if (c->removed) {
         positions_forget(c->all->positions, c->id);
     } else {
-        positions_put(c->all->positions, c->id, &c->history, &c->joiner);
+        container_put_position(c);
         positions_leave(c->all->positions, c->id);
     }
     list_remove(&c->link);
     table_remove(&c->all->table, &c->by_id);
     splice_history_finish(&c->history);
     line_joiner_finish(&c->joiner);
+    written_finish(&c->written);
     source_unref(c->source);
     free(c->name);
     free(c->image);

@@ -28,6 +28,7 @@
 #include "ringtail/record/line.h"
 #include "ringtail/record/source.h"
 #include "ringtail/record/splice.h"
+#include "ringtail/record/written.h"
 
 #include "engine.h"
 #include "gather.h"
@@ -81,14 +82,17 @@ struct container {
     bool go_when_landed;
     struct splice_history history;
     struct line_joiner joiner;
-    int64_t log_bytes_max; /* what its log driver keeps: max-size × max-file; 0: all of it */
-    bool at_risk;          /* so far behind that the Engine may drop lines before they are read */
+    struct written written; /* lines that a crash has left in the output: they come again */
+    int64_t log_bytes_max;  /* what its log driver keeps: max-size × max-file; 0: all of it */
+    bool at_risk;           /* so far behind that the Engine may drop lines before they are read */
     uint64_t lines, bytes;
+    uint64_t lines_repeated; /* taken out again, being written already */
     int64_t newest_ts_ns;
     struct metric_group meters;
     bool metered; /* its series are on /metrics */
     int64_t heartbeat_at_mono_ns;
-    uint64_t position_next; /* the history's, when its position was last put down */
+    uint64_t
+        position_next; /* the history's, when its position was last put down; UINT64_MAX: never */
 
     unsigned rotation_level;
     int64_t rotation_due_mono_ns, stuck_at_mono_ns;
@@ -128,6 +132,9 @@ void container_lost(struct container *c);
 
 /** We end. May free it. */
 void container_leave(struct container *c);
+
+/** Its position as of now, for the next save. */
+void container_put_position(struct container *c);
 
 /** Ships lines that will not be continued. */
 void container_flush(struct container *c);

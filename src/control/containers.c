@@ -181,7 +181,7 @@ void containers_put_positions(struct containers *all)
         struct container *c = container_of(l, struct container, by_id);
 
         if (c->history.next != c->position_next || c->history.has_owed)
-            positions_put(all->positions, c->id, &c->history, &c->joiner);
+            container_put_position(c);
         c->position_next = c->history.next;
     }
 }
@@ -218,7 +218,7 @@ static void retry_one_refused(struct containers *all, int64_t now)
 
 static void give_up_silent_seeker(struct stream *s, int64_t now, int64_t timeout_ms)
 {
-    if (s && splice_is_unplaced(&s->cursor) &&
+    if (s && !s->whole && splice_is_unplaced(&s->cursor) &&
         now - s->last_part_at_mono_ns > timeout_ms * NSEC_PER_MSEC)
         stream_give_up_seeking(s);
 }

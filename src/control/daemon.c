@@ -302,6 +302,9 @@ static int open_sink(struct daemon *d)
         .rotate_keep = c->output_rotate_keep,
         .open_files_max = c->output_open_files_max,
         .retry_ms = c->output_retry_ms,
+        .on_closed = positions_output_closed,
+        .on_moved = positions_output_moved,
+        .ctx = &d->positions,
     };
     char why[256] = "";
     int r;
@@ -347,13 +350,16 @@ static int open_ring(struct daemon *d)
     return r;
 }
 
-static void collect_positions(void *ctx, struct positions *p)
+static bool collect_positions(void *ctx, struct positions *p)
 {
     struct daemon *d = ctx;
 
+    if (output_is_directory(d->config) && !sink_file_each(d->sink, positions_put_output, p))
+        return false;
     containers_put_positions(&d->containers);
-    if (output_is_directory(d->config))
-        sink_file_each(d->sink, positions_put_output, p);
+    if (d->discovery.listed_at_ns > 0)
+        p->listed_at_ns = d->discovery.listed_at_ns;
+    return true;
 }
 
 /* Positions lie beside the output that they belong to, unless told otherwise. */
@@ -387,6 +393,11 @@ static int open_positions(struct daemon *d)
     else if (found.files > 0)
         log_info("Output is ahead of the positions, read back", LOG_INT("files", found.files),
                  LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
+    if (found.missing_bytes > 0)
+        log_error("Output has lost lines that were written before",
+                  LOG_STR("output", c->output_path), LOG_INT("bytes", found.missing_bytes),
+                  LOG_STR("reason", "files are shorter than when the positions were saved: cut by "
+                                    "somebody, or by a loss of power"));
     return r;
 }
 

@@ -199,6 +199,13 @@ static void promote(struct container *c)
         schedule_rotation(c);
 }
 
+/* All that the log had has been read, and if the place was found, so can be what follows. */
+static void go_on_behind(struct container *c, const struct stream *s)
+{
+    c->level = splice_is_placed(&s->cursor) ? 0 : s->cursor.level + 1;
+    container_go(c);
+}
+
 static void on_main_end(struct container *c, struct stream *s, const struct stream_end *end)
 {
     bool proven = s->delivered > 0 || clock_mono_ns() - s->opened_at_mono_ns > STREAM_PROVEN_NS;
@@ -212,6 +219,8 @@ static void on_main_end(struct container *c, struct stream *s, const struct stre
     case STREAM_COMPLETE:
         if (end->engine_error)
             broken(c, end, proven);
+        else if (s->whole)
+            go_on_behind(c, s);
         else
             run_ended(c, s->follow);
         break;
@@ -445,9 +454,13 @@ void following_watch(struct container *c, int64_t now)
     note_what_is_heard(c, now);
     tell_gaps(c);
     watch_risk(c, now);
-    if (!c->stream->follow || all->paused || !engine_is_up(all->engine))
+    if (all->paused || !engine_is_up(all->engine))
         return;
-    if (now >= c->stuck_at_mono_ns) {
+    if (!c->stream->follow) {
+        /* It ends by itself, unless the Engine has forgotten it. */
+        if (now >= c->stuck_at_mono_ns && now - c->heard_at_mono_ns > SILENT_NS)
+            repair_stuck(c, now);
+    } else if (now >= c->stuck_at_mono_ns) {
         repair_stuck(c, now);
     } else if (!c->successor && now >= c->rotation_due_mono_ns) {
         if (all->opening_count < (unsigned)all->config->stream_openings_max)

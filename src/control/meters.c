@@ -121,7 +121,8 @@ static void fill_container(struct meters *m, struct container *c, int64_t now_ns
     metric_set(of(m, c, METRIC_CONTAINER_LINES), (double)c->lines);
     metric_set(of(m, c, METRIC_CONTAINER_BYTES), (double)c->bytes);
     metric_set(of(m, c, METRIC_CONTAINER_LAG), lag);
-    metric_set(of(m, c, METRIC_CONTAINER_REPEATED), (double)c->history.repeated);
+    metric_set(of(m, c, METRIC_CONTAINER_REPEATED),
+               (double)(c->history.repeated + c->lines_repeated));
     metric_set(of(m, c, METRIC_CONTAINER_GAPS), (double)c->history.gaps_suspected);
     metric_set(of(m, c, METRIC_CONTAINER_TIME_BACK), (double)c->history.went_back);
     metric_set(of(m, c, METRIC_CONTAINER_AT_RISK), c->at_risk);

@@ -28,8 +28,14 @@
 #define HASH_SEED 1
 /* A line may carry a stamp from this much before it could be read. */
 #define RESUME_MARGIN_NS NSEC_PER_SEC
+/* A file that is not written to any more is told from one that the positions have never heard of
+ * by its time alone, once that is safe; and a closed one may well be opened again. */
+#define MOVED_KEPT_NS (10 * NSEC_PER_SEC)
+#define CLOSED_KEPT_NS (3600 * NSEC_PER_SEC)
 #define LOCK_TRIES 100
 #define LOCK_PAUSE_MS 20
+
+static const char *const written_names[] = {"written_stdout", "written_stderr"};
 
 static const uint8_t positions_edges[POSITIONS_STATE_COUNT] = {
     [POSITIONS_IDLE] = BIT(POSITIONS_SETTLING),
@@ -68,7 +74,6 @@ struct position *positions_entry(struct positions *p, const char *id)
         return NULL;
     memcpy(e->id, id, sizeof e->id);
     e->history.marks_max = p->marks_max;
-    splice_cursor_init(&e->written, SPLICE_LEVELS - 1);
     e->seen_at_ns = clock_wall_ns();
     table_insert(&p->table, &e->by_id, slice_str(e->id));
     return e;
@@ -78,24 +83,28 @@ static void entry_free(struct positions *p, struct position *e)
 {
     table_remove(&p->table, &e->by_id);
     splice_history_finish(&e->history);
+    written_finish(&e->written);
     buf_finish(&e->text);
     free(e);
 }
 
-bool positions_take(struct positions *p, const char *id, struct splice_history *history)
+bool positions_take(struct positions *p, const char *id, const struct position_state *state)
 {
     struct position *e = p->enabled ? entry_find(p, id) : NULL;
-    struct splice_history restored;
+    struct splice_history *h = state->history, restored;
 
-    if (!e || e->history.next == 0)
+    if (!e || !e->is_restored)
         return false;
     restored = e->history;
     e->history = (struct splice_history){.marks_max = p->marks_max};
+    e->is_restored = false;
     e->followed = true;
-    restored.marks_max = history->marks_max;
-    restored.floor_ns = history->floor_ns;
-    restored.floor_is_far = history->floor_is_far;
-    *history = restored;
+    *state->written = e->written;
+    e->written = (struct written){0};
+    restored.marks_max = h->marks_max;
+    restored.floor_ns = splice_has_history(&restored) ? h->floor_ns : e->floor_ns;
+    restored.floor_is_far = h->floor_is_far;
+    *h = restored;
     return true;
 }
 
@@ -103,14 +112,14 @@ bool positions_knows(const struct positions *p, const char *id)
 {
     const struct position *e = p->enabled ? entry_find(p, id) : NULL;
 
-    return e && e->history.next > 0;
+    return e && e->is_restored;
 }
 
 int64_t positions_resume_ns(const struct positions *p)
 {
     if (!p->enabled || p->loaded_saved_at_ns == 0)
         return INT64_MAX;
-    return MAX(p->floor_ns, p->loaded_saved_at_ns - RESUME_MARGIN_NS);
+    return MAX(p->floor_ns, p->listed_at_ns - RESUME_MARGIN_NS);
 }
 
 /* A part of a line that has not been shipped whole: after a restart it is owed. */
@@ -136,34 +145,67 @@ static uint64_t first_to_save(const struct splice_history *h, const struct line_
     return first;
 }
 
-void positions_put(struct positions *p, const char *id, const struct splice_history *h,
-                   const struct line_joiner *joiner)
+static int print_marks(struct buf *out, const struct splice_history *h,
+                       const struct line_joiner *joiner)
 {
-    struct position *e;
+    int r = buf_append_str(out, ",\"marks\":\"");
 
-    if (!p->enabled || h->next == 0)
-        return;
-    e = positions_entry(p, id);
-    if (!e)
-        return; /* saved as it was before */
-    e->followed = true;
-    e->seen_at_ns = clock_wall_ns();
-    buf_reset(&e->text);
-    if (buf_printf(&e->text,
-                   "{\"id\":\"%s\",\"seen_at\":%" PRId64 ",\"parts_lack_newline\":%s,\"marks\":\"",
-                   id, e->seen_at_ns, joiner->parts_lack_newline ? "true" : "false") < 0)
-        return;
-    for (uint64_t n = first_to_save(h, joiner); n < h->next; n++) {
+    for (uint64_t n = first_to_save(h, joiner); n < h->next && r == 0; n++) {
         struct splice_mark m = *splice_mark(h, n);
 
-        m.fingerprint &= ~(SPLICE_MARK_OWED | SPLICE_MARK_LOOSE);
-        if (is_owed(joiner, splice_mark(h, n), n))
+        if (is_owed(joiner, &m, n))
             m.fingerprint |= SPLICE_MARK_OWED;
-        if (buf_printf(&e->text, "%016" PRIx64 "%016" PRIx64, (uint64_t)m.ts_ns, m.fingerprint) < 0)
-            break;
+        r = buf_printf(out, "%016" PRIx64 "%016" PRIx64, (uint64_t)m.ts_ns, m.fingerprint);
     }
-    (void)buf_append_str(&e->text,
-                         "\"}"); /* a torn entry: the whole file is refused by its reader */
+    return r < 0 ? r : buf_append_char(out, '"');
+}
+
+static int print_written(struct buf *out, const struct written *w)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(w->of) && r == 0; i++) {
+        const struct written_stream *s = &w->of[i];
+
+        if (s->count == 0)
+            continue;
+        r = buf_printf(out, ",\"%s\":{\"until\":%" PRId64 ",\"lines\":\"", written_names[i],
+                       s->until_ns);
+        for (size_t at = 0; at < s->cap && r == 0; at++)
+            if (s->fingerprints[at])
+                r = buf_printf(out, "%016" PRIx64, s->fingerprints[at]);
+        if (r == 0)
+            r = buf_append_str(out, "\"}");
+    }
+    return r;
+}
+
+static void print_entry(struct position *e, const struct position_state *state)
+{
+    int r;
+
+    buf_reset(&e->text);
+    r = buf_printf(&e->text, "{\"id\":\"%s\",\"seen_at\":%" PRId64 ",\"floor\":%" PRId64, e->id,
+                   e->seen_at_ns, state->history->floor_ns);
+    if (r == 0)
+        r = print_marks(&e->text, state->history, state->joiner);
+    if (r == 0)
+        r = print_written(&e->text, state->written);
+    if (r == 0)
+        r = buf_append_char(&e->text, '}');
+    if (r < 0)
+        buf_reset(&e->text); /* the snapshot sees that it is missing */
+}
+
+void positions_put(struct positions *p, const char *id, const struct position_state *state)
+{
+    struct position *e = p->enabled ? positions_entry(p, id) : NULL;
+
+    if (!e)
+        return; /* without memory: saved as it was before */
+    e->followed = true;
+    e->seen_at_ns = clock_wall_ns();
+    print_entry(e, state);
 }
 
 void positions_leave(struct positions *p, const char *id)
@@ -184,6 +226,87 @@ void positions_forget(struct positions *p, const char *id)
     p->touched = true;
 }
 
+/* ---- output files ---- */
+
+static struct slice key_slice(const struct position_output_key *key)
+{
+    return slice_of((const char *)key, sizeof *key);
+}
+
+struct position_output *positions_output(const struct positions *p, uint64_t device, uint64_t inode)
+{
+    struct position_output_key key = {device, inode};
+    struct table_link *link = table_find(&p->outputs, key_slice(&key));
+
+    return link ? container_of(link, struct position_output, by_key) : NULL;
+}
+
+static void output_free(struct positions *p, struct position_output *o)
+{
+    table_remove(&p->outputs, &o->by_key);
+    free(o->path);
+    free(o);
+}
+
+/* The file's entry, made if there is none, with this path. NULL without memory. */
+static struct position_output *output_entry(struct positions *p, const char *path, uint64_t device,
+                                            uint64_t inode)
+{
+    struct position_output *o = positions_output(p, device, inode);
+    char *copy;
+
+    if (o && strcmp(o->path, path) == 0)
+        return o;
+    copy = strdup(path);
+    if (!copy)
+        return NULL;
+    if (o) {
+        free(o->path);
+        o->path = copy;
+        return o;
+    }
+    o = calloc(1, sizeof *o);
+    if (!o) {
+        free(copy);
+        return NULL;
+    }
+    o->path = copy;
+    o->key = (struct position_output_key){device, inode};
+    table_insert(&p->outputs, &o->by_key, key_slice(&o->key));
+    return o;
+}
+
+/* A file without an entry is looked through by its time, after a crash. */
+static void put_output(struct positions *p, const char *path, uint64_t device, uint64_t inode,
+                       uint64_t size, bool moved, int64_t left_at_mono_ns)
+{
+    struct position_output *o = p->enabled ? output_entry(p, path, device, inode) : NULL;
+
+    if (!o)
+        return;
+    o->size = size;
+    o->moved = moved;
+    o->left_at_mono_ns = left_at_mono_ns;
+}
+
+void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                          uint64_t size)
+{
+    put_output(ctx, path, device, inode, size, false, 0);
+}
+
+void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                             uint64_t size)
+{
+    put_output(ctx, path, device, inode, size, false, clock_mono_ns());
+}
+
+void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                            uint64_t size)
+{
+    put_output(ctx, path, device, inode, size, true, clock_mono_ns());
+}
+
 /* ---- loading ---- */
 
 static int parse_marks(struct position *e, const char *text)
@@ -199,10 +322,33 @@ static int parse_marks(struct position *e, const char *text)
         if (sscanf(text + at, "%16" SCNx64 "%16" SCNx64 "%n", &ts, &fingerprint, &used) != 2 ||
             used != 32)
             return -EBADMSG;
-        if (splice_restore(&e->history, &(struct splice_mark){
-                                            (int64_t)ts, fingerprint & ~SPLICE_MARK_LOOSE}) < 0)
+        if (splice_restore(&e->history, &(struct splice_mark){(int64_t)ts, fingerprint}) < 0)
             return -ENOMEM;
         e->history.has_owed |= (fingerprint & SPLICE_MARK_OWED) != 0;
+    }
+    return 0;
+}
+
+static int parse_written(struct written_stream *s, yyjson_val *v)
+{
+    const char *lines = yyjson_get_str(yyjson_obj_get(v, "lines"));
+    size_t len = yyjson_get_len(yyjson_obj_get(v, "lines"));
+
+    if (!v)
+        return 0;
+    if (!lines || len % 16 != 0)
+        return -EBADMSG;
+    s->until_ns = yyjson_get_sint(yyjson_obj_get(v, "until"));
+    for (size_t at = 0; at < len; at += 16) {
+        uint64_t fingerprint;
+        int used = 0;
+        int r;
+
+        if (sscanf(lines + at, "%16" SCNx64 "%n", &fingerprint, &used) != 1 || used != 16)
+            return -EBADMSG;
+        r = written_restore(s, fingerprint);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -212,33 +358,36 @@ static int parse_container(struct positions *p, yyjson_val *v)
     const char *id = yyjson_get_str(yyjson_obj_get(v, "id"));
     const char *marks = yyjson_get_str(yyjson_obj_get(v, "marks"));
     struct position *e;
+    int r;
 
     if (!id || !marks || strlen(id) != REPLY_ID_LEN || entry_find(p, id))
         return -EBADMSG;
     e = positions_entry(p, id);
     if (!e)
         return -ENOMEM;
+    e->is_restored = true;
     e->seen_at_ns = yyjson_get_sint(yyjson_obj_get(v, "seen_at"));
-    e->parts_lack_newline = yyjson_get_bool(yyjson_obj_get(v, "parts_lack_newline"));
-    return parse_marks(e, marks);
+    e->floor_ns = yyjson_get_sint(yyjson_obj_get(v, "floor"));
+    r = parse_marks(e, marks);
+    for (size_t i = 0; i < ARRAY_SIZE(e->written.of) && r == 0; i++)
+        r = parse_written(&e->written.of[i], yyjson_obj_get(v, written_names[i]));
+    return r;
 }
 
 static int parse_output(struct positions *p, yyjson_val *v)
 {
-    struct position_output *o = &p->outputs[p->outputs_count];
     const char *path = yyjson_get_str(yyjson_obj_get(v, "path"));
+    struct position_output *o;
 
     if (!path)
         return -EBADMSG;
-    *o = (struct position_output){
-        .path = strdup(path),
-        .device = yyjson_get_uint(yyjson_obj_get(v, "device")),
-        .inode = yyjson_get_uint(yyjson_obj_get(v, "inode")),
-        .size = yyjson_get_uint(yyjson_obj_get(v, "size")),
-    };
-    if (!o->path)
+    o = output_entry(p, path, yyjson_get_uint(yyjson_obj_get(v, "device")),
+                     yyjson_get_uint(yyjson_obj_get(v, "inode")));
+    if (!o)
         return -ENOMEM;
-    p->outputs_count++;
+    o->size = yyjson_get_uint(yyjson_obj_get(v, "size"));
+    o->moved = yyjson_get_bool(yyjson_obj_get(v, "moved"));
+    o->left_at_mono_ns = clock_mono_ns(); /* until it is opened again */
     return 0;
 }
 
@@ -254,15 +403,13 @@ static int parse_root(struct positions *p, yyjson_val *root)
         return -EBADMSG;
     p->loaded_saved_at_ns = yyjson_get_sint(yyjson_obj_get(root, "saved_at"));
     p->floor_ns = yyjson_get_sint(yyjson_obj_get(root, "floor"));
+    p->listed_at_ns = yyjson_get_sint(yyjson_obj_get(root, "listed_at"));
     yyjson_arr_foreach(containers, i, n, v)
     {
         r = parse_container(p, v);
         if (r < 0)
             return r;
     }
-    p->outputs = calloc(yyjson_arr_size(outputs) + 1, sizeof *p->outputs);
-    if (!p->outputs)
-        return -ENOMEM;
     yyjson_arr_foreach(outputs, i, n, v)
     {
         r = parse_output(p, v);
@@ -315,11 +462,8 @@ static void forget_all(struct positions *p)
 
     while ((l = table_next(&p->table, NULL)))
         entry_free(p, container_of(l, struct position, by_id));
-    for (size_t i = 0; i < p->outputs_count; i++)
-        free(p->outputs[i].path);
-    free(p->outputs);
-    p->outputs = NULL;
-    p->outputs_count = 0;
+    while ((l = table_next(&p->outputs, NULL)))
+        output_free(p, container_of(l, struct position_output, by_key));
     p->loaded_saved_at_ns = 0;
 }
 
@@ -440,19 +584,6 @@ static void on_op(struct op *op, int res)
     }
 }
 
-void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                          uint64_t size)
-{
-    struct positions *p = ctx;
-
-    /* Without memory the file is missing from the list: it is looked through by its time then. */
-    (void)(buf_append_str(&p->outputs_text, p->outputs_text.len ? ",\n{\"path\":" : "{\"path\":") ||
-           json_append_string(&p->outputs_text, slice_str(path)) ||
-           buf_printf(&p->outputs_text,
-                      ",\"device\":%" PRIu64 ",\"inode\":%" PRIu64 ",\"size\":%" PRIu64 "}", device,
-                      inode, size));
-}
-
 static void prune(struct positions *p, int64_t now_ns)
 {
     struct table_link *next = table_next(&p->table, NULL);
@@ -466,50 +597,95 @@ static void prune(struct positions *p, int64_t now_ns)
     }
 }
 
+static void prune_outputs(struct positions *p, int64_t now_mono_ns)
+{
+    struct table_link *next = table_next(&p->outputs, NULL);
+
+    while (next) {
+        struct position_output *o = container_of(next, struct position_output, by_key);
+        int64_t kept_ns = o->moved ? MOVED_KEPT_NS : CLOSED_KEPT_NS;
+
+        next = table_next(&p->outputs, next);
+        if (o->left_at_mono_ns && now_mono_ns - o->left_at_mono_ns > kept_ns)
+            output_free(p, o);
+    }
+}
+
 /* An entry that nobody has brought up to date since it was loaded. */
-static int entry_text(struct positions *p, struct position *e)
+static void print_restored(struct position *e)
 {
     static const struct line_joiner none;
-    struct line_joiner joiner = none;
-    int64_t seen_at_ns = e->seen_at_ns;
+    struct position_state state = {.history = &e->history, .written = &e->written, .joiner = &none};
 
-    if (e->text.len > 0)
-        return 0;
-    joiner.parts_lack_newline = e->parts_lack_newline;
-    positions_put(p, e->id, &e->history, &joiner);
-    e->followed = false;
-    e->seen_at_ns = seen_at_ns;
-    return 0;
+    if (!splice_has_history(&e->history))
+        e->history.floor_ns = e->floor_ns;
+    print_entry(e, &state);
+}
+
+static int print_containers(struct positions *p)
+{
+    struct buf *out = &p->snapshot;
+    const char *between = "";
+    int r = 0;
+
+    for (struct table_link *l = table_next(&p->table, NULL); l && r == 0;
+         l = table_next(&p->table, l)) {
+        struct position *e = container_of(l, struct position, by_id);
+
+        if (e->text.len == 0 && e->is_restored)
+            print_restored(e);
+        if (e->text.len == 0)
+            return -ENOMEM;
+        r = buf_append_str(out, between);
+        between = ",\n";
+        if (r == 0)
+            r = buf_append_slice(out, buf_slice(&e->text));
+    }
+    return r;
+}
+
+static int print_outputs(struct positions *p)
+{
+    struct buf *out = &p->snapshot;
+    const char *between = "{\"path\":";
+    int r = 0;
+
+    for (struct table_link *l = table_next(&p->outputs, NULL); l && r == 0;
+         l = table_next(&p->outputs, l)) {
+        struct position_output *o = container_of(l, struct position_output, by_key);
+
+        r = buf_append_str(out, between);
+        between = ",\n{\"path\":";
+        if (r == 0)
+            r = json_append_string(out, slice_str(o->path));
+        if (r == 0)
+            r = buf_printf(out,
+                           ",\"device\":%" PRIu64 ",\"inode\":%" PRIu64 ",\"size\":%" PRIu64
+                           ",\"moved\":%s}",
+                           o->key.device, o->key.inode, o->size, o->moved ? "true" : "false");
+    }
+    return r;
 }
 
 static int print_snapshot(struct positions *p, int64_t now_ns)
 {
     struct buf *out = &p->snapshot;
     char head[HEAD_LEN + 1];
-    bool first = true;
     int r;
 
     buf_reset(out);
     r = buf_printf(out, HEAD_FORMAT, (uint64_t)0);
     if (r == 0)
-        r = buf_printf(out, "{\"saved_at\":%" PRId64 ",\"floor\":%" PRId64 ",\n\"containers\":[\n",
-                       now_ns, p->floor_ns);
-    for (struct table_link *l = table_next(&p->table, NULL); l && r == 0;
-         l = table_next(&p->table, l)) {
-        struct position *e = container_of(l, struct position, by_id);
-
-        r = entry_text(p, e);
-        if (r < 0 || e->text.len == 0)
-            continue;
-        r = first ? 0 : buf_append_str(out, ",\n");
-        first = false;
-        if (r == 0)
-            r = buf_append_slice(out, buf_slice(&e->text));
-    }
+        r = buf_printf(out,
+                       "{\"saved_at\":%" PRId64 ",\"listed_at\":%" PRId64 ",\"floor\":%" PRId64
+                       ",\n\"containers\":[\n",
+                       now_ns, p->listed_at_ns, p->floor_ns);
+    if (r == 0)
+        r = print_containers(p);
     if (r == 0)
         r = buf_append_str(out, "],\n\"outputs\":[\n");
     if (r == 0)
-        r = buf_append_slice(out, buf_slice(&p->outputs_text));
+        r = print_outputs(p);
     if (r == 0)
         r = buf_append_str(out, "]}\n");
     if (r < 0)
@@ -520,23 +696,19 @@ static int print_snapshot(struct positions *p, int64_t now_ns)
     return 0;
 }
 
-static int take_snapshot(struct positions *p)
+static void begin_save(struct positions *p, int64_t now_mono_ns)
 {
     int64_t now_ns = clock_wall_ns();
 
-    buf_reset(&p->outputs_text);
-    p->collect(p->ctx, p);
-    prune(p, now_ns);
-    return print_snapshot(p, now_ns);
-}
-
-static void begin_save(struct positions *p, int64_t now_mono_ns)
-{
+    if (!p->collect(p->ctx, p))
+        return; /* it stays due */
     p->saved_at_mono_ns = now_mono_ns;
     p->lines_at_save = p->gather->lines;
     p->touched = false;
+    prune(p, now_ns);
+    prune_outputs(p, now_mono_ns);
     positions_enter(p, POSITIONS_SETTLING);
-    if (take_snapshot(p) < 0) {
+    if (print_snapshot(p, now_ns) < 0) {
         save_done(p, -ENOMEM);
         return;
     }
@@ -671,6 +843,8 @@ int positions_open(struct positions *p, const char *path, uint32_t marks_max, in
         return 0;
     r = table_init(&p->table);
     if (r == 0)
+        r = table_init(&p->outputs);
+    if (r == 0)
         r = open_directory(p, path);
     if (r < 0)
         return r;
@@ -686,13 +860,12 @@ int positions_open(struct positions *p, const char *path, uint32_t marks_max, in
 
 void positions_finish(struct positions *p)
 {
-    if (p->table.buckets) {
+    if (p->outputs.buckets)
         forget_all(p);
-        table_finish(&p->table);
-    }
+    table_finish(&p->table);
+    table_finish(&p->outputs);
     free(p->name);
     free(p->name_new);
-    buf_finish(&p->outputs_text);
     buf_finish(&p->snapshot);
     if (p->dir_fd >= 0)
         (void)close(p->dir_fd); /* and unlocks it */

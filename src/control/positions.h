@@ -3,9 +3,12 @@
  * that are stopped.
  *
  * A position says what has settled, never what was merely read. About once a second a snapshot of
- * all positions (and of the output files' sizes) is taken; once everything that had been handed
- * over by then has settled, it is written beside the file in force, synced, and moved into its
- * place. All through the ring, so nobody waits.
+ * all positions is taken, and of the sizes that the output files have once everything that was
+ * handed over by then has settled; when it has, the snapshot is written beside the file in force,
+ * synced, and moved into its place. All through the ring, so nobody waits.
+ *
+ * So of every output file it is known which bytes come from before the positions, and which from
+ * behind them. The latter are read back after a crash (control/recovery.h).
  *
  *   IDLE ──► SETTLING ──► OPENING ──► WRITING ──► SYNCING ──► CLOSING ──► RENAMING ──► DIR_SYNCING
  * ──► IDLE
@@ -24,25 +27,37 @@
 #include "ringtail/io/ring.h"
 #include "ringtail/record/line.h"
 #include "ringtail/record/splice.h"
+#include "ringtail/record/written.h"
 
 #include "gather.h"
 
-/** One container's entry. While the container is followed, its own history is the newer truth. */
+/** One container's entry. While the container is followed, its own state is the newer truth. */
 struct position {
     struct table_link by_id;
     char id[REPLY_ID_LEN + 1];
-    int64_t seen_at_ns;            /* wall clock: last known to the Engine or read from */
-    bool followed;                 /* a container has taken the history over */
-    struct splice_history history; /* restored; empty once taken */
-    struct splice_cursor written;  /* follows the output files' lines (control/recovery.h) */
-    bool parts_lack_newline;
-    struct buf text; /* the entry as JSON, for saving */
+    int64_t seen_at_ns; /* wall clock: last known to the Engine or read from */
+    int64_t floor_ns;   /* without history: where to begin */
+    bool is_restored;   /* from the file, and nobody has taken it yet: so is what follows */
+    bool followed;      /* a container has taken it over */
+    struct splice_history history;
+    struct written written; /* what the output has beyond it */
+    struct buf text;        /* the entry as JSON, for saving */
 };
 
-/** An output file as it was when the positions were taken. */
+struct position_output_key {
+    uint64_t device, inode;
+};
+
+/** An output file as it was when the positions were taken, all that was handed over being written.
+ */
 struct position_output {
-    char *path;
-    uint64_t device, inode, size;
+    struct table_link by_key;
+    struct position_output_key key;
+    char *path; /* relative to the output's directory */
+    uint64_t size;
+    bool moved;              /* rotated, or taken away: what has the path now is another file */
+    int64_t left_at_mono_ns; /* not written to since; 0: it is in use */
+    uint64_t elsewhere;      /* so many of its last bytes are in the files that came after it */
 };
 
 enum positions_state {
@@ -66,20 +81,23 @@ struct positions {
     uint32_t marks_max;
     int64_t interval_ms, keep_ms;
     struct table table;
-    struct position_output *outputs; /* as loaded */
-    size_t outputs_count;
+    struct table outputs;
     int64_t loaded_saved_at_ns; /* 0: nothing was loaded */
     int64_t floor_ns;           /* when the first run with these positions began; wall clock */
+    int64_t listed_at_ns; /* there was an entry for every container then; 0: there never was */
 
-    /** Brings the entries of followed containers up to date with positions_put, and adds output
-     * files. */
-    void (*collect)(void *ctx, struct positions *p);
+    /**
+     * Brings the entries of followed containers up to date with positions_put, the output files
+     * with positions_put_output, and listed_at_ns. Returns false if that can't be told just now: it
+     * is asked again after the next pass.
+     */
+    bool (*collect)(void *ctx, struct positions *p);
     void *ctx;
 
     enum positions_state state;
     struct op op;
     int fd;
-    struct buf outputs_text, snapshot;
+    struct buf snapshot;
     size_t written;
     uint64_t lines_at_save; /* gather's count: nothing read since, nothing to save */
     bool touched;           /* something else has changed */
@@ -98,23 +116,29 @@ struct positions {
 int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
                    int64_t keep_ms);
 
-/** Moves the container's restored history (if there is one) to `history`, which keeps its options.
- * Returns whether there was. */
-bool positions_take(struct positions *p, const char *id, struct splice_history *history);
+/** Where a container's log is gone on with. */
+struct position_state {
+    struct splice_history *history; /* keeps its options */
+    struct written *written;
+    const struct line_joiner *joiner;
+};
+
+/** Moves the container's restored position (if there is one) to `state`. Returns whether there was.
+ */
+bool positions_take(struct positions *p, const char *id, const struct position_state *state);
 
 /** Whether the container has a position that nobody has taken yet. */
 bool positions_knows(const struct positions *p, const char *id);
 
 /**
- * Where to begin with a container that has no position and of which only new lines are wanted: at
- * the end of the run before, so that nothing is left out that was written since. INT64_MAX: there
- * was none.
+ * Where to begin with a container that has no position and of which only new lines are wanted: when
+ * the run before last knew all containers, so that nothing is left out that was written since.
+ * INT64_MAX: there was none.
  */
 int64_t positions_resume_ns(const struct positions *p);
 
 /** The container's position as of now: what its lines handed over so far amount to. */
-void positions_put(struct positions *p, const char *id, const struct splice_history *history,
-                   const struct line_joiner *joiner);
+void positions_put(struct positions *p, const char *id, const struct position_state *state);
 
 /** The container is not followed any more; its last position stays for keep_ms. */
 void positions_leave(struct positions *p, const char *id);
@@ -122,9 +146,19 @@ void positions_leave(struct positions *p, const char *id);
 /** The Engine has removed the container, and its log with it. */
 void positions_forget(struct positions *p, const char *id);
 
-/** From collect: an output file as it is now. */
+/** From collect: an output file that is in use. */
 void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
                           uint64_t size);
+
+/** At any time: it is not written to any more, and keeps its path, or has lost it. */
+void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                             uint64_t size);
+void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                            uint64_t size);
+
+/** The output file as loaded; NULL: not known. */
+struct position_output *positions_output(const struct positions *p, uint64_t device,
+                                         uint64_t inode);
 
 /** The entry of a container, made if there is none; for control/recovery. NULL without memory. */
 struct position *positions_entry(struct positions *p, const char *id);

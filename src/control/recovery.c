@@ -1,7 +1,6 @@
 /*
- * src/control/recovery.h. A line of the output is turned back into the Engine records that it was
- * made of (parts of 16384 bytes, the last with its newline), whose fingerprints the splice then
- * knows.
+ * src/control/recovery.h. Files are visited in the order in which they were written, so that what
+ * was settled but is not in a file is looked for in the ones that came after it.
  */
 #include "recovery.h"
 
@@ -15,13 +14,10 @@
 
 #include <yyjson.h>
 
-#include "ringtail/base/hash.h"
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/timestamp.h"
 
-/* The Engine cuts longer lines into records of this size. */
-#define PART_BYTES 16384
 #define READ_BYTES (256u << 10)
 /* A file that was made after the positions may carry a stamp from a little before. */
 #define CLOCK_SLACK_NS (5 * NSEC_PER_SEC)
@@ -58,42 +54,20 @@ static int base64_decode(struct buf *out, const char *in)
     return 0;
 }
 
-/* The bytes of the line, with the newline that it had in the Engine's log. */
-static int line_text(yyjson_val *record, struct buf *out)
+static int line_bytes(yyjson_val *record, struct buf *scratch, struct slice *ret)
 {
     yyjson_val *line = yyjson_obj_get(record, "line");
     const char *b64 = yyjson_get_str(yyjson_obj_get(record, "line_b64"));
     int r;
 
-    if (line)
-        r = buf_append(out, yyjson_get_str(line), yyjson_get_len(line));
-    else
-        r = b64 ? base64_decode(out, b64) : -EBADMSG;
-    if (r == 0 && !yyjson_get_bool(yyjson_obj_get(record, "partial")))
-        r = buf_append_char(out, '\n');
-    return r;
-}
-
-static void take_parts(struct position *e, int64_t ts_ns, enum record_stream stream,
-                       struct slice text)
-{
-    size_t parts = 0;
-
-    while (text.len > 0) {
-        size_t len = MIN(text.len, (size_t)PART_BYTES);
-        struct part part = {.ts_ns = ts_ns, .stream = stream};
-
-        /* The newline is never cut from the 16384 bytes in front of it … it is a part by itself. */
-        if (e->parts_lack_newline && parts > 0 && len == text.len && text.data[len - 1] == '\n')
-            len--;
-        part.text = slice_of(text.data, len);
-        part.fingerprint = hash_bytes(part.text, (uint64_t)stream);
-        splice_restore_written(&e->history, &e->written, &part);
-        if (e->parts_lack_newline && len + 1 == text.len)
-            return;
-        text = slice_from(text, len);
-        parts++;
+    if (yyjson_is_str(line)) {
+        *ret = slice_of(yyjson_get_str(line), yyjson_get_len(line));
+        return 0;
     }
+    buf_reset(scratch);
+    r = b64 ? base64_decode(scratch, b64) : -EBADMSG;
+    *ret = buf_slice(scratch);
+    return r;
 }
 
 /* Lines that are none of ours are left alone. Returns 0 or -ENOMEM. */
@@ -105,15 +79,18 @@ static int take_line(struct positions *p, struct slice line, struct buf *scratch
     const char *ts = yyjson_get_str(yyjson_obj_get(record, "ts"));
     const char *stream = yyjson_get_str(yyjson_obj_get(record, "stream"));
     struct position *e = id ? positions_entry(p, id) : NULL;
+    struct slice bytes;
     int64_t ts_ns;
     int r = 0;
 
-    buf_reset(scratch);
-    if (e && ts && stream && timestamp_parse(slice_str(ts), &ts_ns) == 0) {
-        r = line_text(record, scratch);
-        if (r == 0)
-            take_parts(e, ts_ns, strcmp(stream, "stderr") == 0 ? RECORD_STDERR : RECORD_STDOUT,
-                       buf_slice(scratch));
+    if (e && ts && stream && timestamp_parse(slice_str(ts), &ts_ns) == 0)
+        r = line_bytes(record, scratch, &bytes);
+    else
+        r = -EBADMSG;
+    if (r == 0) {
+        e->is_restored = true;
+        r = written_add(&e->written, strcmp(stream, "stderr") == 0 ? RECORD_STDERR : RECORD_STDOUT,
+                        ts_ns, bytes);
     }
     yyjson_doc_free(doc);
     return r == -ENOMEM ? r : 0;
@@ -159,36 +136,92 @@ static int take_file(struct positions *p, int fd, uint64_t offset, struct recove
     return r;
 }
 
-static const struct position_output *find_output(const struct positions *p, const struct stat *st)
+/* Whether the file at `path` has, or had, the other path: rotated files have a number behind it. */
+static bool is_of_family(const char *path, const char *base)
 {
-    for (size_t i = 0; i < p->outputs_count; i++)
-        if (p->outputs[i].inode == st->st_ino && p->outputs[i].device == st->st_dev)
-            return &p->outputs[i];
-    return NULL;
+    size_t len = strlen(base);
+
+    if (strncmp(path, base, len) != 0)
+        return false;
+    path += len;
+    if (*path == '.')
+        path += 1 + strspn(path + 1, "0123456789");
+    return *path == '\0';
 }
 
-/* From where on the file may have lines that the positions don't know; -1: it has none. */
-static int64_t unknown_from(const struct positions *p, const struct stat *st)
+/* How many of the file's bytes were settled with a file that has its path no more. */
+static uint64_t settled_elsewhere(const struct positions *p, const char *path, uint64_t size)
 {
-    const struct position_output *o = find_output(p, st);
+    for (struct table_link *l = table_next(&p->outputs, NULL); l; l = table_next(&p->outputs, l)) {
+        struct position_output *o = container_of(l, struct position_output, by_key);
+
+        if (o->elsewhere > 0 && is_of_family(path, o->path)) {
+            uint64_t bytes = MIN(o->elsewhere, size);
+
+            o->elsewhere -= bytes;
+            return bytes;
+        }
+    }
+    return 0;
+}
+
+/* The file's entry. The kernel gives the number of a file that is gone to a new one. */
+static struct position_output *find_output(const struct positions *p, const char *path,
+                                           const struct stat *st)
+{
+    struct position_output *o = positions_output(p, st->st_dev, st->st_ino);
+
+    if (o && o->moved && ((uint64_t)st->st_size != o->size || strcmp(o->path, path) == 0))
+        return NULL;
+    return o;
+}
+
+/* From where on the file may have lines that the positions don't know. */
+static uint64_t unknown_from(const struct positions *p, const char *path, const struct stat *st)
+{
+    struct position_output *o = find_output(p, path, st);
+    uint64_t size = (uint64_t)st->st_size;
     int64_t modified_ns = st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
 
-    if (o)
-        return (uint64_t)st->st_size > o->size ? (int64_t)o->size : -1;
-    return modified_ns >= p->loaded_saved_at_ns - CLOCK_SLACK_NS ? 0 : -1;
+    if (o) {
+        o->elsewhere = o->size - MIN(o->size, size);
+        return MIN(o->size, size);
+    }
+    return modified_ns >= p->loaded_saved_at_ns - CLOCK_SLACK_NS ? settled_elsewhere(p, path, size)
+                                                                 : size;
 }
 
-static int visit(struct positions *p, const FTSENT *entry, struct recovery_result *ret)
+/* From now on the positions know the file as it is. */
+static void note_output(struct positions *p, const char *path, int fd)
 {
-    int64_t offset = unknown_from(p, entry->fts_statp);
-    int fd, r;
+    struct stat st;
+    struct position_output *o;
 
-    if (offset < 0)
+    if (fstat(fd, &st) < 0)
+        return;
+    o = positions_output(p, st.st_dev, st.st_ino);
+    if (!o || strcmp(o->path, path) == 0)
+        positions_output_closed(p, path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
+    else
+        positions_output_moved(p, o->path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
+}
+
+static int visit(struct positions *p, const char *path, const FTSENT *entry,
+                 struct recovery_result *ret)
+{
+    uint64_t offset = unknown_from(p, path, entry->fts_statp);
+    bool is_newer = offset < (uint64_t)entry->fts_statp->st_size;
+    int fd, r = 0;
+
+    if (!is_newer && !positions_output(p, entry->fts_statp->st_dev, entry->fts_statp->st_ino))
         return 0;
     fd = open(entry->fts_accpath, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;
-    r = take_file(p, fd, (uint64_t)offset, ret);
+    if (is_newer)
+        r = take_file(p, fd, offset, ret);
+    if (r == 0)
+        note_output(p, path, fd);
     if (close(fd) < 0 && r == 0)
         r = -errno;
     return r;
@@ -211,11 +244,14 @@ static int by_age(const FTSENT **a, const FTSENT **b)
 int recovery_run(struct positions *p, const char *directory, struct recovery_result *ret)
 {
     char *paths[] = {(char *)(uintptr_t)directory, NULL};
+    size_t directory_len = strlen(directory);
     FTSENT *entry;
     FTS *fts;
     int r = 0;
 
     *ret = (struct recovery_result){0};
+    while (directory_len > 1 && directory[directory_len - 1] == '/')
+        directory_len--;
     if (!p->enabled || p->loaded_saved_at_ns == 0)
         return 0;
     fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, by_age);
@@ -225,13 +261,10 @@ int recovery_run(struct positions *p, const char *directory, struct recovery_res
         if (entry->fts_info == FTS_D && entry->fts_level > 0 && entry->fts_name[0] == '.')
             (void)fts_set(fts, entry, FTS_SKIP); /* ours: the positions lie there */
         else if (entry->fts_info == FTS_F)
-            r = visit(p, entry, ret);
+            r = visit(p, entry->fts_path + directory_len + 1, entry, ret);
     }
     (void)fts_close(fts);
-    for (struct table_link *l = table_next(&p->table, NULL); l; l = table_next(&p->table, l)) {
-        struct position *e = container_of(l, struct position, by_id);
-
-        splice_restore_end(&e->history, &e->written);
-    }
+    for (struct table_link *l = table_next(&p->outputs, NULL); l; l = table_next(&p->outputs, l))
+        ret->missing_bytes += container_of(l, struct position_output, by_key)->elsewhere;
     return r;
 }

@@ -1,7 +1,8 @@
 /*
- * After a crash: what the output files have beyond the last saved positions. The lines are read
- * back and taken into the positions, and a line that the crash has torn is cut off, so that the
- * output is continued exactly: no line twice, no torn line. Blocks: before the ring runs.
+ * After a crash: what the output files have beyond the last saved positions. Those lines are
+ * remembered, so that they are not written again when they come again (record/written.h), and a
+ * line that the crash has torn is cut off: the output is continued exactly. Blocks: before the ring
+ * runs.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 
 struct recovery_result {
     uint64_t files, lines, torn;
+    uint64_t missing_bytes; /* that were settled, and are in no file any more */
 };
 
 /**

@@ -162,7 +162,7 @@ int stream_open(struct engine *engine, const struct stream_request *request,
 {
     struct http_options options = engine_http_options(engine);
     const struct config *config = engine->config;
-    struct api_logs_query query = {.follow = request->follow};
+    struct api_logs_query query = {0};
     struct splice_query plan;
     struct buf text = {0};
     struct stream *s = calloc(1, sizeof *s);
@@ -176,6 +176,9 @@ int stream_open(struct engine *engine, const struct stream_request *request,
                              (size_t)config->stream_reread_max_bytes, &plan);
     else
         splice_plan(history, request->level, s->opened_at_wall_ns, &plan);
+    s->whole = plan.whole && !request->past_error;
+    s->follow = request->follow && !s->whole;
+    query.follow = s->follow;
     query.tail = request->past_error ? 1 : plan.tail;
     query.has_since = plan.has_since && !request->past_error;
     query.since_ns = MAX(plan.since_ns, 0);
@@ -183,10 +186,10 @@ int stream_open(struct engine *engine, const struct stream_request *request,
     s->history = history;
     s->joiner = joiner;
     s->is_tty = request->tty;
-    s->follow = request->follow;
     s->opened_at_mono_ns = s->last_part_at_mono_ns = clock_mono_ns();
     splice_cursor_init(&s->cursor, request->past_error ? SPLICE_LEVELS - 1 : request->level);
     s->cursor.tail = query.tail;
+    s->cursor.whole = s->whole;
     s->parts = (struct part_reader){
         .on_part = on_part, .ctx = s, .size_max = (size_t)config->stream_max_frame_bytes};
     s->frames = (struct frame_reader){

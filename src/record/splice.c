@@ -20,6 +20,8 @@
 #define PART_TEXT_BYTES 16384
 /* stdout and stderr were seen up to 40 ms out of order in one log; a second is safe. */
 #define SINCE_MARGIN_NS NSEC_PER_SEC
+/* What is not to be left out although the clock was set back by less than this. */
+#define CLOCK_STEP_NS (3600 * NSEC_PER_SEC)
 #define RECENT_MARKS 64
 /* Of a record on the wire: frame header, timestamp and blank. */
 #define RECORD_OVERHEAD_BYTES 39
@@ -44,7 +46,7 @@ static bool mark_is(const struct splice_history *h, uint64_t number, const struc
     const struct splice_mark *m = mark_at(h, number);
 
     return m->ts_ns == part->ts_ns &&
-           ((m->fingerprint ^ fingerprint_of(part)) & ~(SPLICE_MARK_OWED | SPLICE_MARK_LOOSE)) == 0;
+           ((m->fingerprint ^ fingerprint_of(part)) & ~SPLICE_MARK_OWED) == 0;
 }
 
 static void grow(struct splice_history *h)
@@ -104,32 +106,6 @@ int splice_restore(struct splice_history *h, const struct splice_mark *mark)
     return append_mark(h, *mark);
 }
 
-void splice_restore_written(struct splice_history *h, struct splice_cursor *c,
-                            const struct part *part)
-{
-    uint64_t before = h->next;
-
-    if (splice_judge(h, c, part) != SPLICE_DELIVER)
-        return;
-    splice_delivered(h, c, part);
-    if (h->next > before && c->loose_from == 0)
-        c->loose_from = h->next; /* number of the first, and one: 0 is none */
-}
-
-/* The records of the output have all been taken in: from here on the Engine's responses are judged.
- */
-void splice_restore_end(struct splice_history *h, const struct splice_cursor *c)
-{
-    h->repeated = h->went_back = h->gaps_suspected = 0; /* these are about the Engine's responses */
-    if (c->loose_from == 0)
-        return;
-    h->loose_first = MAX(c->loose_from - 1, h->first);
-    h->loose_count = (uint32_t)(h->next - h->loose_first);
-    h->loose_until_ns = mark_at(h, h->next - 1)->ts_ns + SINCE_MARGIN_NS;
-    for (uint64_t n = h->loose_first; n < h->next; n++)
-        mark_at(h, n)->fingerprint |= SPLICE_MARK_LOOSE;
-}
-
 static enum splice_verdict deliver(struct splice_cursor *c)
 {
     c->mode = SPLICE_LIVE;
@@ -141,10 +117,6 @@ static enum splice_verdict place(struct splice_history *h, struct splice_cursor 
 {
     c->at = number + 1;
     c->mode = c->at == h->next ? SPLICE_LIVE : SPLICE_REPLAY;
-    if (mark_at(h, number)->fingerprint & SPLICE_MARK_LOOSE) {
-        mark_at(h, number)->fingerprint &= ~SPLICE_MARK_LOOSE;
-        h->loose_count--;
-    }
     c->repays = (mark_at(h, number)->fingerprint & SPLICE_MARK_OWED) != 0;
     if (c->repays)
         return SPLICE_DELIVER;
@@ -264,8 +236,9 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
         return deliver(c);
     }
     /* Of a tail, as many records as were asked for were there already, whatever the clock did.
-     * Elsewhere the timestamps have to tell what can't stand in front of the history. */
-    if (c->tail > 0 ? c->seen >= (uint64_t)c->tail : is_newer(h, part))
+     * Of a response without an end the timestamps have to tell what can't stand in front of the
+     * history. */
+    if (c->tail > 0 ? c->seen >= (uint64_t)c->tail : !c->whole && is_newer(h, part))
         return SPLICE_WIDEN;
     return skip(c);
 }
@@ -286,37 +259,13 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
     return deliver(c);
 }
 
-/* Whether the record is one of the loose marks that have not been met yet. */
-static bool is_loose(struct splice_history *h, const struct part *part, uint64_t *ret)
-{
-    for (uint64_t n = MAX(h->loose_first, h->first); n < h->next; n++)
-        if ((mark_at(h, n)->fingerprint & SPLICE_MARK_LOOSE) && mark_is(h, n, part)) {
-            *ret = n;
-            return true;
-        }
-    if (part->ts_ns > h->loose_until_ns)
-        h->loose_count = 0; /* the response is past all of them */
-    return false;
-}
-
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
                                  const struct part *part)
 {
     unsigned s = part->stream - RECORD_STDOUT;
-    uint64_t loose;
 
     c->seen++;
     c->repays = false;
-    if (unlikely(h->loose_count > 0) && c->mode >= SPLICE_REPLAY && is_loose(h, part, &loose)) {
-        uint64_t at = c->at;
-
-        (void)place(h, c, loose);
-        if (c->at < at || c->mode == SPLICE_LIVE) { /* it stood out of order: go on where we were */
-            c->at = MAX(at, c->at);
-            c->mode = c->at >= h->next ? SPLICE_LIVE : SPLICE_REPLAY;
-        }
-        return SPLICE_DROP;
-    }
     switch (c->mode) {
     case SPLICE_LIVE:
         if (likely(!h->has_last[s] || part->ts_ns > h->last_ts_ns[s]))
@@ -402,9 +351,14 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
         if (h->has_last[s])
             newest_last = MAX(newest_last, h->last_ts_ns[s]);
     if (level >= 2) {
-        /* With the clock set back, `since` would leave out what was written from then on. */
+        /* From 26.1 on all comes that is behind the first record of that time; before, `since` also
+         * takes out what was written after the clock was set back. And behind a gap all is new. */
+        bool filters = h->engine_repeats || level > 2;
+
+        ret->whole = level == 2;
         ret->has_since = now_ns >= newest_last;
-        ret->since_ns = oldest_recent(h, newest_last) - SINCE_MARGIN_NS;
+        ret->since_ns =
+            oldest_recent(h, newest_last) - (filters ? CLOCK_STEP_NS : SINCE_MARGIN_NS);
         return;
     }
     gap_s = (double)(now_ns - newest_last) / (double)NSEC_PER_SEC;
@@ -421,7 +375,8 @@ void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_
     double tail = 1;
 
     splice_plan(h, level, now_ns, ret);
-    if (level > 1)
+    ret->whole = false; /* it has to go on where the other one ends */
+    if (level > 1 || !splice_has_history(h))
         return;
     if (count > 1) {
         /* Over the time until now, so that a burst of long ago does not count as a rate. */

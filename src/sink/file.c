@@ -474,21 +474,45 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
     s->set.rotate_keep = (uint32_t)MIN(MAX(options->rotate_keep, 0), INT32_MAX);
     s->set.open_max = (uint32_t)MIN(MAX(options->open_files_max, 1), INT32_MAX);
     s->set.retry_ms = MAX(options->retry_ms, 1);
+    s->set.on_closed = options->on_closed;
+    s->set.on_moved = options->on_moved;
+    s->set.ctx = options->ctx;
     s->set.on_progress = on_output_progress;
     s->set.on_gone = on_output_gone;
     *ret = &s->sink;
     return 0;
 }
 
-void sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx)
+/** The bytes that the file has once its queue is written. */
+static uint64_t size_to_be(const struct output *o)
+{
+    return o->size + o->needs_newline + out_queue_bytes(&o->queue);
+}
+
+static bool is_every_file_known(const struct sink_file *s)
+{
+    for (struct table_link *l = table_next(&s->set.by_path, NULL); l;
+         l = table_next(&s->set.by_path, l)) {
+        const struct output *o = container_of(l, struct output, by_path);
+
+        if (!o->known && out_queue_bytes(&o->queue) > 0)
+            return false;
+    }
+    return true;
+}
+
+bool sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx)
 {
     struct sink_file *s = container_of(sink, struct sink_file, sink);
 
+    if (inbox_first(&s->inbox) || !is_every_file_known(s))
+        return false;
     for (struct table_link *l = table_next(&s->set.by_path, NULL); l;
          l = table_next(&s->set.by_path, l)) {
         struct output *o = container_of(l, struct output, by_path);
 
         if (o->known)
-            fn(ctx, o->path, o->device, o->inode, o->size);
+            fn(ctx, o->path, o->device, o->inode, size_to_be(o));
     }
+    return true;
 }

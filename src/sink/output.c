@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "ringtail/base/macros.h"
 
@@ -170,11 +171,18 @@ static void drop_queue(struct output *o)
     sink->records_lost += out_queue_drop(&o->queue);
 }
 
+static void tell(const struct output *o, sink_file_fn fn)
+{
+    if (o->known && fn)
+        fn(o->set->ctx, o->path, o->device, o->inode, o->size);
+}
+
 static void output_destroy(struct output *o)
 {
     struct output_set *set = o->set;
 
     assert(o->state == OUTPUT_CLOSED && !op_in_flight(&o->op));
+    tell(o, set->on_closed);
     if (o->failing)
         set->failing_count--;
     list_remove(&o->link);
@@ -298,12 +306,21 @@ static void opened(struct output *o, int res)
     ring_statx(ring_of(o), &o->op, o->fd, "", STATX_WANTED, &o->stat);
 }
 
+static uint64_t stat_device(const struct output *o)
+{
+    return makedev(o->stat.stx_dev_major, o->stat.stx_dev_minor);
+}
+
+static bool is_same_file(const struct output *o)
+{
+    return o->known && o->stat.stx_ino == o->inode && o->device == stat_device(o);
+}
+
 /** Whether what was looked at is the file that we know, with what we wrote to it and nothing else.
  */
 static bool is_as_known(const struct output *o)
 {
-    return o->known && o->stat.stx_ino == o->inode && o->stat.stx_size == o->size &&
-           o->device == ((uint64_t)o->stat.stx_dev_major << 32 | o->stat.stx_dev_minor);
+    return is_same_file(o) && o->stat.stx_size == o->size;
 }
 
 static void examined(struct output *o, int res)
@@ -320,11 +337,13 @@ static void examined(struct output *o, int res)
         leave_directory(o);
         return;
     }
+    if (!is_same_file(o))
+        tell(o, o->set->on_moved);
     o->set->sink->queued_bytes += out_queue_rewind(&o->queue);
     o->known = true;
     o->needs_newline = false;
     o->inode = o->stat.stx_ino;
-    o->device = (uint64_t)o->stat.stx_dev_major << 32 | o->stat.stx_dev_minor;
+    o->device = stat_device(o);
     o->size = o->stat.stx_size;
     if (o->size == 0) {
         leave_directory(o);
@@ -408,6 +427,7 @@ static void retired(struct output *o, int res)
 {
     if (res < 0)
         count_failure(o, res); /* a file system that only says now what it could not write */
+    tell(o, o->set->on_moved);
     o->fd = -1;
     o->rotating = false;
     o->known = false;

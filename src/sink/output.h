@@ -40,6 +40,8 @@ struct output_set {
     bool closing, aborted;
 
     void (*on_progress)(struct output_set *set);
+    sink_file_fn on_closed, on_moved; /* sink_file_options' */
+    void *ctx;
     /** A file is gone; `by_path` has one less. */
     void (*on_gone)(struct output_set *set);
 };

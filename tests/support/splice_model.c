@@ -225,8 +225,9 @@ static void response_open(struct game *g)
 {
     struct response *r = &g->response;
 
-    *r = (struct response){.open = true, .follow = !maybe(g, 6), .first = g->first};
+    *r = (struct response){.open = true, .first = g->first};
     splice_plan(&g->history, g->level, g->now_ns, &r->query);
+    r->follow = !maybe(g, 6) && !r->query.whole;
     r->at = g->first;
     if (r->query.tail >= 0 && g->count - g->first > (size_t)r->query.tail)
         r->at = g->count - (size_t)r->query.tail;
@@ -235,6 +236,7 @@ static void response_open(struct game *g)
     r->end = g->count;
     splice_cursor_init(&g->cursor, g->level);
     g->cursor.tail = r->query.tail;
+    g->cursor.whole = r->query.whole;
     g->result->responses++;
 }
 
@@ -322,11 +324,6 @@ static void deliver(struct game *g, size_t index)
     size_t from = g->last == NOTHING ? 0 : g->last + 1, missing = g->result->missing;
 
     if (g->last != NOTHING && index <= g->last) {
-        /* With the clock set back, the last level can't tell old from new. */
-        if (g->options->clock_steps && g->history.gaps_suspected > 0) {
-            g->result->again++;
-            return;
-        }
         fail(g, "record %zu came again behind %zu (level %u)", index, g->last, g->cursor.level);
         return;
     }

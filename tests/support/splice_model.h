@@ -46,7 +46,6 @@ struct splice_model_options {
 struct splice_model_result {
     char error[256];                    /* empty: the log came out exactly */
     size_t records, delivered, missing; /* missing: gone before they were asked for */
-    size_t again;                       /* after the clock was set back and a gap was suspected */
     unsigned responses, widened, jumps;
     uint64_t repeated, went_back, gaps_suspected;
 };

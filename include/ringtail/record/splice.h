@@ -11,11 +11,14 @@
  * was large": they go back across stdout and stderr and with the host's clock, and a record is
  * never dropped for its timestamp alone.
  *
- *   level 0   tail=K, from the log's recent rate      ┐ the anchor was not in the response, or it
- * was not level 1   tail=16 K                               │ clear which of several equal records
- * it was: level 2   since=<before the last record>          ┘ next level level 3   the same, and
- * what the history does not know is delivered: the Engine has dropped the anchor, so lines may be
- * missing
+ *   level 0   tail=K, from the log's recent rate
+ *   level 1   tail=16 K
+ *   level 2   since=<before the last record>, without follow: it ends, and has the anchor or not
+ *   level 3   the same with follow, and what the history does not know is delivered: the Engine has
+ *             dropped the anchor, so lines may be missing
+ *
+ * The next level is for a response that does not have the anchor, or does not tell which of several
+ * equal records it is.
  *
  * The same cursor removes what Engine 20.10 delivers a second time when it rotates a log file: such
  * a record goes back in time and is in the history, and so are those that follow it.
@@ -30,14 +33,13 @@
 
 struct splice_mark {
     int64_t ts_ns;
-    uint64_t fingerprint; /* its three lowest bits are flags: */
+    uint64_t fingerprint; /* its lowest bits are flags: */
 };
 
 #define SPLICE_MARK_OWED                                                                           \
     UINT64_C(1) /* seen, but not shipped before we were started anew: deliver it again */
 #define SPLICE_MARK_STDERR UINT64_C(2) /* the record's stream */
-#define SPLICE_MARK_LOOSE UINT64_C(4)  /* one of splice_history.loose_count */
-#define SPLICE_MARK_FLAGS (SPLICE_MARK_OWED | SPLICE_MARK_STDERR | SPLICE_MARK_LOOSE)
+#define SPLICE_MARK_FLAGS (SPLICE_MARK_OWED | SPLICE_MARK_STDERR)
 
 /**
  * The last delivered records of one container. Marks are numbered from 0 on over its whole life;
@@ -50,15 +52,7 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
-    bool has_owed; /* a mark with SPLICE_MARK_OWED was restored */
-    /**
-     * The newest marks, so many, were read back from the output after a crash: in the order in
-     * which lines were written, which is not the Engine's where parts of a long line stood between
-     * lines of the other stream. Each is matched once, wherever it stands.
-     */
-    uint32_t loose_count;
-    uint64_t loose_first;
-    int64_t loose_until_ns;
+    bool has_owed;             /* a mark with SPLICE_MARK_OWED was restored */
     uint32_t record_bytes_avg; /* what a record costs on the wire, lately */
     /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.
      */
@@ -82,6 +76,7 @@ struct splice_query {
     int64_t tail; /* -1: all */
     bool has_since;
     int64_t since_ns;
+    bool whole; /* without follow: only its end tells that the anchor is not in it */
 };
 
 /** The query of a level (0 … SPLICE_LEVELS - 1). now_ns: wall clock. */
@@ -109,10 +104,10 @@ struct splice_cursor {
     unsigned level;
     int64_t
         tail; /* what was asked for: behind that many, all is new; set by who asks, 0: not known */
+    bool whole; /* what was asked for has an end: it is waited for; set by who asks */
     uint64_t at;
-    uint64_t seen;       /* records judged */
-    uint64_t loose_from; /* splice_restore_written: 1 + the number of the first mark it made */
-    bool repays;         /* the record just judged is the owed mark before `at` */
+    uint64_t seen; /* records judged */
+    bool repays;   /* the record just judged is the owed mark before `at` */
 };
 
 enum splice_verdict {
@@ -154,12 +149,5 @@ const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t n
 
 /** Appends a mark from a file of positions. Returns 0 or -ENOMEM. */
 int splice_restore(struct splice_history *h, const struct splice_mark *mark);
-
-/** Takes in a record that was found in the output behind the restored marks. Those that the marks
- * know already are left out (`c` follows the output as it would a response, from splice_cursor_init
- * with the last level on). */
-void splice_restore_written(struct splice_history *h, struct splice_cursor *c,
-                            const struct part *part);
-void splice_restore_end(struct splice_history *h, const struct splice_cursor *c);
 
 void splice_history_finish(struct splice_history *h);

@@ -72,6 +72,10 @@ static inline struct sink *sink_destroy(struct sink *s)
 int sink_stdout_create(struct ring *ring, int fd, const struct sink_events *events,
                        struct sink **ret);
 
+/** An output file. path: relative, lent for the call. */
+typedef void (*sink_file_fn)(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                             uint64_t size);
+
 struct sink_file_options {
     const char *directory;     /* made if missing (one level) */
     const char *path_template; /* relative; {container_id} {container_id_short} {container_name}
@@ -81,6 +85,10 @@ struct sink_file_options {
     int64_t open_files_max;    /* least recently written ones are closed */
     int64_t
         retry_ms; /* after a failed open or write (ENOSPC, EIO, …): try again, nothing is dropped */
+    /** A file is not written to any more: `size` is its last. NULL: nobody wants to know. */
+    sink_file_fn on_closed; /* it stays where it is, and may be opened again */
+    sink_file_fn on_moved;  /* its path is, or will be, another file's */
+    void *ctx;
 };
 
 /**
@@ -97,10 +105,9 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
 /** Checks a template alone (for `ringtail check`). 0 or -EINVAL with the reason in `why`. */
 int sink_file_check_template(const char *path_template, char *why, size_t why_size);
 
-/** One output file as it is now: `size` bytes of it are written. path: relative, lent for the call.
+/**
+ * Shows every file of a file sink, with the size that it has once all that was submitted is
+ * written: which lines of it were submitted by now can be told by that for ever. Returns false, and
+ * shows none, while it is not known which file some of it goes to: ask again after the next pass.
  */
-typedef void (*sink_file_fn)(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                             uint64_t size);
-
-/** Shows every file of a file sink that has been opened and is still in use. */
-void sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx);
+bool sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx);

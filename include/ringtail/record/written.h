@@ -1,0 +1,46 @@
+/*
+ * The lines of one container that its output already holds although its position does not know of
+ * them: what a crash leaves behind. They come again, each once, and are taken out of the stream of
+ * lines where they do.
+ *
+ * Lines of a stream are written in the order in which they come, so the lines behind the position
+ * that are in the output are the first ones that come again. A line that is not among them and is
+ * younger than all of them is therefore the first new one of its stream.
+ *
+ * A line is remembered by 8 bytes. All zero is an empty set. No I/O.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ringtail/record/line.h"
+
+/** Of one stream. */
+struct written_stream {
+    uint64_t *fingerprints; /* 0: a free place */
+    size_t cap;             /* a power of two */
+    size_t count;
+    int64_t until_ns; /* the newest line's timestamp */
+};
+
+struct written {
+    struct written_stream of[2]; /* stdout, stderr */
+};
+
+static inline bool written_is_empty(const struct written *w)
+{
+    return w->of[0].count == 0 && w->of[1].count == 0;
+}
+
+/** The output holds this line. Returns 0 or -ENOMEM. */
+int written_add(struct written *w, enum record_stream stream, int64_t ts_ns, struct slice bytes);
+
+/** The same of a fingerprint that was saved. Returns 0 or -ENOMEM. */
+int written_restore(struct written_stream *s, uint64_t fingerprint);
+
+/** Whether the output holds the line, which is forgotten then: of two equal ones each counts. */
+bool written_take(struct written *w, const struct line *line);
+
+void written_finish(struct written *w);
