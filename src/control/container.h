@@ -91,8 +91,8 @@ struct container {
     struct metric_group meters;
     bool metered; /* its series are on /metrics */
     int64_t heartbeat_at_mono_ns;
-    uint64_t
-        position_next; /* the history's, when its position was last put down; UINT64_MAX: never */
+    uint64_t position_next; /* the history's, as of its last position; UINT64_MAX: it has none */
+    bool position_is_open;  /* there was an open line then */
 
     unsigned rotation_level;
     int64_t rotation_due_mono_ns, stuck_at_mono_ns;

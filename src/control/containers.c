@@ -180,9 +180,11 @@ void containers_put_positions(struct containers *all)
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
-        if (c->history.next != c->position_next || c->history.has_owed)
+        /* A line that was open may have ended without another record. */
+        if (c->history.next != c->position_next || c->history.has_owed || c->position_is_open)
             container_put_position(c);
         c->position_next = c->history.next;
+        c->position_is_open = line_joiner_is_open(&c->joiner);
     }
 }
 

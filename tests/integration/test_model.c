@@ -6,6 +6,7 @@
  * RINGTAIL_TEST_SEEDS=N runs that many seeds, RINGTAIL_TEST_SEED=X only this one. No step proves
  * anything by time: the pauses only let things happen in between.
  */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ enum {
     BURST_MAX = 20,
     STEP_PAUSE_US_MAX = 40000,
     CLOCK_BACK_MS_MAX = 3000,
+    ALIKE_MAX = 512,
 };
 
 /* A line that is written part by part; what came so far. */
@@ -41,7 +43,9 @@ struct actor {
     struct sim_container *container;
     struct open_line open[2];
     int64_t last_ts_ns[2], newest_ts_ns[2];
-    int64_t unfinished_ts_ns[2]; /* of a last line without newline: no other line has it */
+    int64_t unfinished_ts_ns[2];       /* of a last line without newline: no other line has it */
+    int64_t alike_ts_ns[2][ALIKE_MAX]; /* of the lines that are alike */
+    unsigned alike_count[2];
 };
 
 struct model {
@@ -172,9 +176,23 @@ static void write_part(struct model *m, struct actor *a, unsigned stream, bool l
     o->len += SIM_PART_BYTES;
 }
 
+static int64_t next_ts_for_alike(struct model *m, struct actor *a, unsigned stream)
+{
+    int64_t ts_ns = next_ts(m, a, stream, true);
+
+    for (unsigned i = 0; i < a->alike_count[stream]; i++)
+        if (a->alike_ts_ns[stream][i] == ts_ns) {
+            ts_ns++;
+            i = UINT_MAX; /* from the first on again */
+        }
+    a->alike_ts_ns[stream][a->alike_count[stream]++] = ts_ns;
+    a->last_ts_ns[stream] = ts_ns;
+    return ts_ns;
+}
+
 static void write_line(struct model *m, struct actor *a, unsigned stream)
 {
-    bool alike = !m->repeats && chance(m, 20);
+    bool alike = !m->repeats && a->alike_count[stream] < ALIKE_MAX && chance(m, 20);
     char text[1200];
     int len;
 
@@ -190,7 +208,8 @@ static void write_line(struct model *m, struct actor *a, unsigned stream)
                 : snprintf(text, sizeof text, "line %ju %.*s", (uintmax_t)m->lines++,
                            (int)below(m, 1000),
                            "the quick brown fox jumps over the lazy dog and goes on and on");
-    ledger_say(m->ledger, a->container, sim_stream_of(stream), next_ts(m, a, stream, alike), text,
+    ledger_say(m->ledger, a->container, sim_stream_of(stream),
+               alike ? next_ts_for_alike(m, a, stream) : next_ts(m, a, stream, false), text,
                (size_t)len);
 }
 

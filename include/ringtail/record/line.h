@@ -48,6 +48,11 @@ struct line_joiner {
     uint64_t lines_cut, bytes_cut;
 };
 
+static inline bool line_joiner_is_open(const struct line_joiner *j)
+{
+    return j->open[0].open || j->open[1].open;
+}
+
 /** Takes the next record. Returns 0, -ENOMEM, or what on_line returned. */
 int line_joiner_feed(struct line_joiner *j, const struct part *part);
 
