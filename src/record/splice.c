@@ -157,6 +157,16 @@ static bool find_newest(const struct splice_history *h, const struct part *part,
     return false;
 }
 
+/* The oldest mark that is owed; next: none is. */
+static uint64_t first_owed(const struct splice_history *h)
+{
+    uint64_t n = h->has_owed ? h->first : h->next;
+
+    while (n < h->next && !(mark_at(h, n)->fingerprint & SPLICE_MARK_OWED))
+        n++;
+    return n;
+}
+
 static bool ends_line(const struct part *part)
 {
     return part->text.len > 0 && part->text.data[part->text.len - 1] == '\n';
@@ -221,7 +231,7 @@ static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cu
         /* `since` begins before all of several equal records; a tail may begin among them. */
         if (c->level < 2 && (c->mode == SPLICE_SEEK || owed)) {
             (void)find_newest(h, part, &newest);
-            if (newest != oldest || is_open_end(h, part))
+            if (newest != oldest || is_open_end(h, part) || first_owed(h) < oldest)
                 return SPLICE_WIDEN;
         }
         /* Known it is, but it does not tell where the response is. */
@@ -362,7 +372,7 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
         return;
     }
     gap_s = (double)(now_ns - newest_last) / (double)NSEC_PER_SEC;
-    tail = TAIL_MIN + 2 * recent_rate(h) * MAX(gap_s, 0.0);
+    tail = TAIL_MIN + (double)(h->next - first_owed(h)) + 2 * recent_rate(h) * MAX(gap_s, 0.0);
     if (level == 1)
         tail *= TAIL_WIDER;
     ret->tail = (int64_t)MIN(tail, (double)TAIL_MAX);

@@ -284,6 +284,53 @@ static void test_owed_parts_are_delivered_again(void **state)
     splice_history_finish(&l.history);
 }
 
+static void test_a_response_that_begins_behind_an_owed_part_is_too_short(void **state)
+{
+    struct part first = part_at(RECORD_STDERR, 8, "the first part"), line;
+    struct log l;
+    struct splice_query q;
+
+    log_begin(&l);
+    for (int i = 0; i < 40; i++) {
+        line = i == 0 ? first : part_at(RECORD_STDOUT, 9 + i, "line\n");
+        assert_int_equal(
+            0, splice_restore(&l.history, &(struct splice_mark){
+                                              line.ts_ns, (line.fingerprint & ~SPLICE_MARK_FLAGS) |
+                                                              (i ? 0 : SPLICE_MARK_OWED | 2)}));
+    }
+    l.history.has_owed = true;
+    open_level(&l, 0, 16);
+    assert_int_equal(SPLICE_WIDEN, judge(&l, line));
+    splice_plan(&l.history, 0, line.ts_ns, &q);
+    assert_true(q.tail >= 40);
+    open_level(&l, 0, q.tail);
+    assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "h\n")));
+    assert_int_equal(SPLICE_DELIVER, judge(&l, first));
+    open_level(&l, 0, 16);
+    assert_int_equal(SPLICE_DROP, judge(&l, line));
+    splice_history_finish(&l.history);
+}
+
+/* What is behind the anchor is younger, mostly; with the clock set back, what is before it is, too.
+ */
+static void test_a_response_with_an_end_is_looked_through_to_its_end(void **state)
+{
+    struct log l;
+    struct splice_query q;
+
+    log_begin(&l);
+    splice_plan(&l.history, 2, START_NS + NSEC_PER_SEC, &q);
+    assert_true(q.whole);
+    open_level(&l, 2, -1);
+    l.cursor.whole = true;
+    assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 5000, "before the step\n")));
+    assert_true(splice_is_unplaced(&l.cursor));
+    assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "h\n")));
+    assert_true(splice_is_placed(&l.cursor));
+    assert_int_equal(SPLICE_DELIVER, judge(&l, part_at(RECORD_STDOUT, 8, "i\n")));
+    splice_history_finish(&l.history);
+}
+
 static void test_the_last_level_takes_what_there_is_and_counts_the_gap(void **state)
 {
     struct log l;
@@ -401,7 +448,14 @@ static void test_a_takeover_asks_for_next_to_nothing(void **state)
     assert_true(q.tail > 1 && q.tail * l.history.record_bytes_avg <= 65536 * 2);
     splice_plan_takeover(&l.history, 0, START_NS + 8 * NSEC_PER_MSEC, 1, &q);
     assert_int_equal(1, q.tail);
+    splice_plan_takeover(&l.history, 2, START_NS + 8 * NSEC_PER_MSEC, 65536, &q);
+    assert_false(q.whole);
     splice_history_finish(&l.history);
+    /* Without a history there is nothing to overlap with: all of it is still to come. */
+    l.history =
+        (struct splice_history){.marks_max = 64, .floor_ns = INT64_MIN, .floor_is_far = true};
+    splice_plan_takeover(&l.history, 0, START_NS, 65536, &q);
+    assert_int_equal(-1, q.tail);
 }
 
 #define TITLED(title, fn)                                                                          \
@@ -427,6 +481,8 @@ int main(void)
         cmocka_unit_test(test_the_last_line_once_more_is_a_repetition_on_20_10_only),
         cmocka_unit_test(test_a_tail_that_begins_with_a_part_of_the_last_line_is_too_short),
         cmocka_unit_test(test_owed_parts_are_delivered_again),
+        cmocka_unit_test(test_a_response_that_begins_behind_an_owed_part_is_too_short),
+        cmocka_unit_test(test_a_response_with_an_end_is_looked_through_to_its_end),
         cmocka_unit_test(test_the_last_level_takes_what_there_is_and_counts_the_gap),
         cmocka_unit_test(test_a_full_history_forgets_the_oldest),
         cmocka_unit_test(test_first_contact_asks_by_the_floor),
