@@ -27,13 +27,14 @@ static const char broken_config[] = "engine:\n"
 static char *whole_output(struct world *w)
 {
     char *out = world_stdout(w);
-    char *both;
+    struct buf both = {0};
 
     ringtail_proc_read_log(&w->ringtail);
-    assert_true(asprintf(&both, "%s%.*s", out, (int)w->ringtail.log.len,
-                         w->ringtail.log.data ? w->ringtail.log.data : "") >= 0);
+    assert_int_equal(0, buf_append_str(&both, out));
+    assert_int_equal(0, buf_append_slice(&both, buf_slice(&w->ringtail.log)));
+    assert_int_equal(0, buf_append_char(&both, '\0'));
     free(out);
-    return both;
+    return both.data;
 }
 
 static void assert_says(struct world *w, const char *text, const char *what)
