@@ -1,7 +1,7 @@
 # What the contract's scripts share; they source it.
 #
-# ENGINE_SOCKET, METRICS_URL and RINGTAIL_LOG say where the Engine, ringtail and its log are,
-# INTERVAL_MS what the rotation interval is: the five minutes of the original.
+# ENGINE_SOCKET, METRICS_URL, RINGTAIL_PID and RINGTAIL_LOG say where the Engine, ringtail and its log
+# are, INTERVAL_MS what the rotation interval is: the five minutes of the original.
 # shellcheck shell=bash
 
 ROTATIONS=log_capturer_container_stream_rotations_total
@@ -99,17 +99,34 @@ expect_rotations() {
     say "rotations of the last: $value (at least $least)"
 }
 
-# least_of NAME: of many looks, since a rotation has two streams open for a moment.
+# log_capturer_goroutines without the kernel's workers. They are threads of the process, too, but how
+# many there are depends on how long the machine's disk takes, and each lives on for seconds.
+activities() {
+    local own
+
+    own=$({ cat "/proc/$RINGTAIL_PID"/task/*/comm 2>/dev/null || true; } | grep -vc '^iou-wrk-')
+    metrics | awk -v own="$own" '
+        /^log_capturer_goroutines / { all = $2 }
+        /^log_capturer_threads / { threads = $2 }
+        END { print all - threads + own }'
+}
+
+descriptors() {
+    metrics | awk '/^log_capturer_file_descriptors_open / { print $2 }'
+}
+
+# least_of activities|descriptors: of many looks, since a rotation has two streams open for a moment.
 least_of() {
     local i
 
     for ((i = 0; i < 40; i++)); do
-        metrics | grep "^$1 " | awk '{print $2}'
+        "$1"
         sleep 0.05
     done | sort -n | head -n 1
 }
 
-# expect_no_growth NAME BEFORE: looked at several times, as only what has leaked stays.
+# expect_no_growth activities|descriptors BEFORE: looked at several times, as only what has leaked
+# stays.
 expect_no_growth() {
     local name=$1 before=$2 now i
 
@@ -119,7 +136,7 @@ expect_no_growth() {
     done
     say "$name: $before at the beginning, $now at the end"
     if [ "$now" -gt "$before" ]; then
-        fail "$name has grown from $before to $now"
+        fail "$name: grown from $before to $now"
     fi
 }
 

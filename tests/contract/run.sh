@@ -87,7 +87,7 @@ if ! wait_log 'Following containers' >/dev/null; then
 fi
 port=$(wait_log 'Admin endpoint' | sed -n 's/.*"port":\([0-9]*\).*/\1/p')
 
-export ENGINE_SOCKET=$dir/e/docker.sock RINGTAIL_LOG=$dir/log
+export ENGINE_SOCKET=$dir/e/docker.sock RINGTAIL_PID=$ringtail RINGTAIL_LOG=$dir/log
 export METRICS_URL=http://127.0.0.1:$port/metrics
 bash "$script" "${@:2}"
 
