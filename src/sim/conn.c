@@ -59,6 +59,7 @@ static void conn_detach(struct conn *k)
     if (list_is_linked(&k->follow_link)) {
         list_remove(&k->follow_link);
         k->container->stats.follows_now--;
+        k->container->stats.follow_gaps += k->container->stats.follows_now == 0;
         sim->stats.follows_now--;
     }
     if (list_is_linked(&k->events_link)) {

@@ -368,6 +368,7 @@ struct sim_container_stats {
     uint64_t logs_requests;
     uint64_t follows_now;
     uint64_t follows_max;
+    uint64_t follow_gaps; /* times that its last follow ended */
     uint64_t records_sent;
     uint64_t body_bytes_sent; /* frames or raw bytes, without chunk heads */
     uint64_t records_old;

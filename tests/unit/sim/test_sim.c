@@ -1043,6 +1043,12 @@ static void test_hundreds_follow_at_the_same_time(void **state)
     assert_int_equal(0, sim_wait_connections_at_most(f->sim, 0, WAIT_MS));
     sim_get_stats(f->sim, &stats);
     assert_int_equal(FOLLOWERS, stats.follows_max);
+    for (int i = 0; i < 4; i++) {
+        struct sim_container_stats of_one;
+
+        sim_container_get_stats(c[i], &of_one);
+        assert_int_equal(1, of_one.follow_gaps); /* the others ended beside one that was open */
+    }
     free(clients);
     free(replies);
 }
