@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/metrics_page.h"
+
 uint16_t admin_peer_port(struct world *w)
 {
     world_wait_log(w, "Admin endpoint", NULL, 1);
@@ -49,22 +51,6 @@ bool admin_peer_get(uint16_t port, struct buf *page)
     return n == 0 && page->len > 12 && memcmp(page->data + 9, "200", 3) == 0;
 }
 
-double admin_peer_page_sum(struct buf *page, const char *beginning)
-{
-    size_t len = strlen(beginning);
-    double sum = NAN;
-
-    for (const char *line = page->data, *next; line && *line; line = next) {
-        size_t line_len = strcspn(line, "\n");
-        const char *space = memrchr(line, ' ', line_len);
-
-        next = line + line_len + (line[line_len] == '\n');
-        if (space && strncmp(line, beginning, len) == 0)
-            sum = (isnan(sum) ? 0 : sum) + strtod(space, NULL);
-    }
-    return sum;
-}
-
 double admin_peer_sum(struct world *w, uint16_t port, const char *beginning)
 {
     struct buf page = {0};
@@ -72,7 +58,7 @@ double admin_peer_sum(struct world *w, uint16_t port, const char *beginning)
 
     if (!admin_peer_get(port, &page))
         world_fail(w, "no answer from /metrics at port %u", port);
-    sum = admin_peer_page_sum(&page, beginning);
+    sum = metrics_page_sum(&page, beginning);
     buf_finish(&page);
     return sum;
 }

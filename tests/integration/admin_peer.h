@@ -22,6 +22,3 @@ bool admin_peer_get(uint16_t port, struct buf *page);
 
 /** The same, and the sum of all series whose text begins like this. Fails the test. */
 double admin_peer_sum(struct world *w, uint16_t port, const char *beginning);
-
-/** The sum in a page; NAN: there is none. */
-double admin_peer_page_sum(struct buf *page, const char *beginning);

@@ -270,6 +270,38 @@ long ringtail_proc_rss_kib(const struct ringtail_proc *p)
     return kib;
 }
 
+static bool is_kernel_worker(pid_t pid, const char *thread)
+{
+    char path[320], name[32] = "";
+    FILE *file;
+    bool is_worker;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%s/comm", (int)pid, thread);
+    file = fopen(path, "re");
+    if (!file)
+        return true; /* ended just now, as ringtail's own never do before it ends */
+    is_worker = fgets(name, sizeof name, file) && strncmp(name, "iou-wrk-", 8) == 0;
+    fclose(file);
+    return is_worker;
+}
+
+long ringtail_proc_threads(const struct ringtail_proc *p)
+{
+    char path[64];
+    long count = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)p->pid);
+    dir = opendir(path);
+    if (!dir)
+        return -1;
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+        if (e->d_name[0] != '.' && !is_kernel_worker(p->pid, e->d_name))
+            count++;
+    closedir(dir);
+    return count;
+}
+
 void ringtail_proc_finish(struct ringtail_proc *p)
 {
     if (p->pid > 0 && !p->ended) {

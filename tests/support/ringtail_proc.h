@@ -61,5 +61,12 @@ void ringtail_proc_print_tail(struct ringtail_proc *p);
 long ringtail_proc_descriptors(const struct ringtail_proc *p);
 long ringtail_proc_rss_kib(const struct ringtail_proc *p);
 
+/**
+ * Its own threads; -1 when they cannot be read. Not those that the kernel adds for work on files:
+ * they are threads of the process, too, but as many as the disk is slow, and each lives on for
+ * seconds.
+ */
+long ringtail_proc_threads(const struct ringtail_proc *p);
+
 /** Kills the whole group if it still runs, and frees. All zero is fine. */
 void ringtail_proc_finish(struct ringtail_proc *p);
