@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -65,10 +66,12 @@ int dock_begin(bool live_restore);
 /** Ends the Engine, and waits for that. */
 void dock_end(void);
 
+/** RINGTAIL_TEST in the environment is a pattern (`S21*`) of titles: only those. */
 #define dock_main(tests, live_restore)                                                             \
     ({                                                                                             \
         int code_ = dock_begin(live_restore);                                                      \
         if (code_ == 0) {                                                                          \
+            cmocka_set_test_filter(getenv("RINGTAIL_TEST"));                                       \
             code_ = cmocka_run_group_tests(tests, NULL, NULL);                                     \
             dock_end();                                                                            \
         }                                                                                          \

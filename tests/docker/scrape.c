@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ringtail/base/clock.h"
+#include "support/metrics_page.h"
 
 #define PREFIX "log_capturer_"
 #define LOOKS 40
@@ -65,60 +66,6 @@ void scrape(struct dock *d, struct buf *page)
         dock_fail(d, "no answer from /metrics at port %u", port);
 }
 
-/* The next series that begins like this, from *at on, which is moved behind it. NULL: no more. */
-static const char *next_series(const char **at, const char *beginning, double *ret)
-{
-    size_t len = strlen(beginning);
-
-    while (**at) {
-        const char *line = *at;
-        size_t line_len = strcspn(line, "\n");
-        const char *space = memrchr(line, ' ', line_len);
-
-        *at = line + line_len + (line[line_len] == '\n');
-        if (space && strncmp(line, beginning, len) == 0) {
-            *ret = strtod(space, NULL);
-            return line;
-        }
-    }
-    return NULL;
-}
-
-double scrape_value(struct buf *page, const char *beginning)
-{
-    const char *at = buf_cstr(page);
-    double value;
-
-    return next_series(&at, beginning, &value) ? value : NAN;
-}
-
-double scrape_sum(struct buf *page, const char *beginning)
-{
-    const char *at = buf_cstr(page);
-    double value, sum = 0;
-
-    while (next_series(&at, beginning, &value))
-        sum += value;
-    return sum;
-}
-
-double scrape_quantile(struct buf *page, const char *histogram, double share)
-{
-    const char *at = buf_cstr(page), *line;
-    char beginning[160];
-    double value, total;
-
-    snprintf(beginning, sizeof beginning, "%s_count ", histogram);
-    total = scrape_value(page, beginning);
-    if (!(total > 0))
-        return NAN;
-    snprintf(beginning, sizeof beginning, "%s_bucket{le=\"", histogram);
-    while ((line = next_series(&at, beginning, &value)))
-        if (value >= total * share)
-            return strtod(line + strlen(beginning), NULL);
-    return NAN;
-}
-
 int64_t scrape_rotations(struct buf *page, const struct dock_container *c)
 {
     char beginning[160];
@@ -126,7 +73,7 @@ int64_t scrape_rotations(struct buf *page, const struct dock_container *c)
 
     snprintf(beginning, sizeof beginning,
              PREFIX "container_stream_rotations_total{container_id=\"%.12s\"", c->id);
-    value = scrape_value(page, beginning);
+    value = metrics_page_value(page, beginning);
     return isnan(value) ? -1 : (int64_t)value;
 }
 
@@ -201,9 +148,9 @@ struct holdings scrape_holdings(struct dock *d)
     for (unsigned i = 0; i < LOOKS; i++) {
         scrape(d, &page);
         keep_least(&least.descriptors, ringtail_proc_descriptors(&d->ringtail));
-        keep_least(&least.threads, (int64_t)scrape_value(&page, PREFIX "threads "));
+        keep_least(&least.threads, ringtail_proc_threads(&d->ringtail));
         keep_least(&least.operations,
-                   (int64_t)scrape_sum(&page, PREFIX "ring_operations_in_flight{"));
+                   (int64_t)metrics_page_sum(&page, PREFIX "ring_operations_in_flight{"));
         keep_least(&least.engine_descriptors, count_entries(engine_fds));
         dock_sleep_ms(LOOK_MS);
     }

@@ -1,7 +1,7 @@
 /*
  * One look at ringtail's /metrics, and at what a process costs, for tests against a real Engine.
  *
- * Functions fail the test when there is no answer; a series that is not there is NAN.
+ * Functions fail the test when there is no answer.
  */
 #pragma once
 
@@ -15,16 +15,6 @@
 /** The whole page, instead of what was in *page. */
 void scrape(struct dock *d, struct buf *page);
 
-/** The value of the first series whose text begins like this; NAN: there is none. */
-double scrape_value(struct buf *page, const char *beginning);
-
-/** The sum over all series whose text begins like this. */
-double scrape_sum(struct buf *page, const char *beginning);
-
-/** The upper bound, in seconds, of the bucket that has the share (0 to 1) of what a histogram
- * without labels has counted; INFINITY: beyond its last bucket. NAN: it has counted nothing. */
-double scrape_quantile(struct buf *page, const char *histogram, double share);
-
 /** Rotations of one container's stream so far; -1 before its series is there. */
 int64_t scrape_rotations(struct buf *page, const struct dock_container *c);
 
@@ -32,7 +22,8 @@ int64_t scrape_rotations(struct buf *page, const struct dock_container *c);
 void scrape_wait_rotations(struct dock *d, const struct dock_container *containers, size_t count,
                            int64_t rotations);
 
-/** What ringtail and the Engine hold; -1: not looked at yet. */
+/** What ringtail and the Engine hold; -1: not looked at yet. The kernel's workers are no threads
+ * here. */
 struct holdings {
     int64_t descriptors, threads, operations, engine_descriptors;
 };

