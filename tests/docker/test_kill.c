@@ -1,7 +1,8 @@
 /*
  * The Engine goes away under load and takes the containers with it: once by SIGKILL, and once as it
  * should. Half of the containers are started again by the Engine that comes back. ringtail stays
- * up.
+ * up. What counts is the Engine's own log: what an Engine had read from a container's pipe, and not
+ * yet logged when it was killed, is lost for everybody.
  */
 #include "dock.h"
 
@@ -49,10 +50,6 @@ static void go_away_and_compare(struct dock *d, const char *away, const char *ba
     dock_sleep_ms(3000);
     dock_assert(d, dock_parallel(MEMBERS_COUNT, 5, stop, members));
     for (size_t i = 0; i < MEMBERS_COUNT; i++) {
-        struct dock_writer writer = {
-            .prefix = members[i].prefix, .line_bytes = 80, .stderr_every = 4};
-
-        dock_assert_log_is_written(d, &members[i].container, &writer);
         dock_tell_log(d, &members[i].container);
         assert_true(told_count(members[i].container.told) > 0);
     }
