@@ -64,6 +64,22 @@ static void test_a_deaf_stream_is_replaced(void **state)
     world_stop(w);
 }
 
+static void test_a_stream_that_never_heard_anything_is_replaced(void **state)
+{
+    struct world *w = *state;
+    struct speaker *s;
+
+    world_engine(w, NULL);
+    world_run(w, "--set", "stream.rotation_interval=1s");
+    world_wait_log(w, "Following containers", NULL, 1);
+    s = world_speaker(w, NULL);
+    world_wait_follows(w, s, 1);
+    world_assert_within(w, sim_follow_stall(w->sim, s->container), 1, 2);
+    say_many(s, "not heard", 100);
+    world_wait_all(w);
+    world_stop(w);
+}
+
 /* ---- S09, S21 ---- */
 
 static void test_equal_lines_of_one_nanosecond_during_rotation(void **state)
@@ -265,6 +281,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST("S02 a stream that has gone deaf is replaced", test_a_deaf_stream_is_replaced),
+        WORLD_TEST("S02 a stream that never heard anything is replaced",
+                   test_a_stream_that_never_heard_anything_is_replaced),
         WORLD_TEST("S09 equal lines of one nanosecond while streams rotate",
                    test_equal_lines_of_one_nanosecond_during_rotation),
         WORLD_TEST("S21 lines in parts while streams rotate", test_long_lines_during_rotation),
