@@ -155,11 +155,21 @@ static void forget_lingered(struct metrics *m, int64_t now_mono_ns)
         series_destroy(s);
 }
 
-static bool has_room(struct metrics *m, enum metric_id id)
+bool metrics_has_room(const struct metrics *m)
+{
+    return m->labelled_count < m->options.series_max || !list_is_empty(&m->lingering);
+}
+
+bool metrics_is_refused(const struct metrics *m, const struct metric_series *s)
+{
+    return s == &m->refused;
+}
+
+static bool make_room(struct metrics *m, enum metric_id id)
 {
     if (!is_labelled(&metric_table[id]) || m->labelled_count < m->options.series_max)
         return true;
-    if (list_is_empty(&m->lingering))
+    if (!metrics_has_room(m))
         return false;
     series_destroy(first_lingering(m));
     return true;
@@ -176,7 +186,7 @@ static struct metric_series *find_or_create(struct metrics *m, enum metric_id id
     found = table_find(&m->by_labels, buf_slice(&key));
     if (found)
         return container_of(found, struct metric_series, by_labels);
-    return has_room(m, id) ? series_create(m, id, buf_slice(&key)) : NULL;
+    return make_room(m, id) ? series_create(m, id, buf_slice(&key)) : NULL;
 }
 
 struct metric_series *metrics_series_get(struct metrics *m, struct metric_group *group,

@@ -52,6 +52,17 @@ const char *container_state_name(enum container_state state);
 struct containers;
 struct meters;
 
+/** The container's series, held so that a scrape looks nothing up. Control/meters' own. */
+struct container_meters {
+    struct metric_group group;
+    bool shown;   /* the series are there */
+    bool refused; /* some of them found no place in the registry */
+    struct metric_series *rotations, *last_rotation, *stream_age, *reread_bytes;
+    struct metric_series *monitored, *heartbeats;
+    struct metric_series *lines, *bytes, *lag, *repeated, *gaps, *time_back, *truncated, *at_risk;
+    struct metric_series *processed;
+};
+
 struct container {
     struct table_link by_id;
     struct list link; /* in the line of WAITING, or of REFUSED; else in none */
@@ -88,8 +99,7 @@ struct container {
     uint64_t lines, bytes;
     uint64_t lines_repeated; /* taken out again, being written already */
     int64_t newest_ts_ns;
-    struct metric_group meters;
-    bool metered; /* its series are on /metrics */
+    struct container_meters meters;
     int64_t heartbeat_at_mono_ns;
     uint64_t position_next; /* the history's, as of its last position; UINT64_MAX: it has none */
     bool position_is_open;  /* there was an open line then */

@@ -247,7 +247,7 @@ static void watch(struct containers *all, int64_t now)
         }
         if (c->state == CONTAINER_READING && c->stream)
             following_watch(c, now);
-        if (c->metered)
+        if (c->meters.shown)
             beat(c, now);
     }
 }

@@ -37,101 +37,120 @@ static double seconds(int64_t ns)
     return (double)ns / (double)NSEC_PER_SEC;
 }
 
-static struct metric_series *of(struct meters *m, struct container *c, enum metric_id id)
+/* Every series of the container that is not there by what happens. Those that are there stay as
+ * they are. */
+static void take_series(struct meters *m, struct container *c)
 {
-    return metrics_series(m->metrics, &c->meters, id, c->id_short, c->name);
+    struct container_meters *cm = &c->meters;
+    const struct {
+        struct metric_series **series;
+        enum metric_id id;
+        const char *values[METRIC_LABELS_MAX + 1];
+    } all[] = {
+        {&cm->rotations, METRIC_STREAM_ROTATIONS, {c->id_short, c->name}},
+        {&cm->last_rotation, METRIC_LAST_ROTATION, {c->id_short, c->name}},
+        {&cm->stream_age, METRIC_STREAM_AGE, {c->id_short}},
+        {&cm->reread_bytes, METRIC_STREAM_REREAD_BYTES, {c->id_short, c->name}},
+        {&cm->monitored, METRIC_CONTAINER_MONITORED, {c->id_short, c->name, c->image}},
+        {&cm->heartbeats, METRIC_TASK_HEARTBEATS, {c->id_short, "container_monitor"}},
+        {&cm->lines, METRIC_CONTAINER_LINES, {c->id_short, c->name}},
+        {&cm->bytes, METRIC_CONTAINER_BYTES, {c->id_short, c->name}},
+        {&cm->lag, METRIC_CONTAINER_LAG, {c->id_short, c->name}},
+        {&cm->repeated, METRIC_CONTAINER_REPEATED, {c->id_short, c->name}},
+        {&cm->gaps, METRIC_CONTAINER_GAPS, {c->id_short, c->name}},
+        {&cm->time_back, METRIC_CONTAINER_TIME_BACK, {c->id_short, c->name}},
+        {&cm->truncated, METRIC_CONTAINER_TRUNCATED, {c->id_short, c->name}},
+        {&cm->at_risk, METRIC_CONTAINER_AT_RISK, {c->id_short, c->name}},
+        {&cm->processed, METRIC_LOGS_PROCESSED, {"docker", c->id_short, "default"}},
+    };
+
+    cm->refused = false;
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        *all[i].series = metrics_series_get(m->metrics, &cm->group, all[i].id, all[i].values);
+        cm->refused |= metrics_is_refused(m->metrics, *all[i].series);
+    }
+    metric_set(cm->rotations, (double)c->rotations);
+    metric_set(cm->monitored, 1);
+    metric_set(cm->last_rotation, (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
 }
 
 void meters_container_opened(struct meters *m, struct container *c)
 {
-    if (c->metered)
+    if (c->meters.shown)
         return;
-    c->metered = true;
-    metric_group_init(&c->meters);
-    metric_add(of(m, c, METRIC_STREAM_ROTATIONS), 0);
-    metric_set(
-        of(m, c, METRIC_LAST_ROTATION),
-        (double)((c->rotated_at_wall_ns ? c->rotated_at_wall_ns : clock_wall_ns()) / NSEC_PER_SEC));
-    metric_set(metrics_series(m->metrics, &c->meters, METRIC_CONTAINER_MONITORED, c->id_short,
-                              c->name, c->image),
-               1);
-    (void)metrics_series(m->metrics, &c->meters, METRIC_STREAM_AGE, c->id_short);
-    (void)metrics_series(m->metrics, &c->meters, METRIC_TASK_HEARTBEATS, c->id_short,
-                         "container_monitor");
+    if (c->rotated_at_wall_ns == 0)
+        c->rotated_at_wall_ns = clock_wall_ns();
+    c->meters.shown = true;
+    metric_group_init(&c->meters.group);
+    take_series(m, c);
 }
 
 void meters_container_gone(struct meters *m, struct container *c)
 {
-    if (!c->metered)
+    if (!c->meters.shown)
         return;
-    c->metered = false;
-    metric_set(metrics_series(m->metrics, &c->meters, METRIC_CONTAINER_MONITORED, c->id_short,
-                              c->name, c->image),
-               0);
-    metric_group_drop(&c->meters, clock_mono_ns());
+    metric_set(c->meters.monitored, 0);
+    metric_group_drop(&c->meters.group, clock_mono_ns());
+    c->meters = (struct container_meters){0};
 }
 
 void meters_container_renamed(struct meters *m, struct container *c)
 {
-    if (!c->metered)
+    if (!c->meters.shown)
         return;
-    c->metered = false;
-    metric_group_drop(&c->meters, clock_mono_ns());
+    meters_container_gone(m, c);
     meters_container_opened(m, c);
-    metric_set(of(m, c, METRIC_STREAM_ROTATIONS), (double)c->rotations);
 }
 
 void meters_container_rotated(struct meters *m, struct container *c, int64_t age_ns)
 {
-    metric_set(of(m, c, METRIC_STREAM_ROTATIONS), (double)c->rotations);
-    metric_set(of(m, c, METRIC_LAST_ROTATION), (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
-    metric_observe(metrics_series(m->metrics, &c->meters, METRIC_STREAM_AGE, c->id_short),
-                   seconds(age_ns));
+    metric_set(c->meters.rotations, (double)c->rotations);
+    metric_set(c->meters.last_rotation, (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
+    metric_observe(c->meters.stream_age, seconds(age_ns));
 }
 
 void meters_container_error(struct meters *m, struct container *c, const char *error_type)
 {
-    if (c->metered)
-        metric_add(
-            metrics_series(m->metrics, &c->meters, METRIC_STREAM_ERRORS, error_type, c->id_short),
-            1);
+    if (c->meters.shown)
+        metric_add(metrics_series(m->metrics, &c->meters.group, METRIC_STREAM_ERRORS, error_type,
+                                  c->id_short),
+                   1);
     metric_add(metrics_series(m->metrics, NULL, METRIC_ERRORS, "container_monitor", error_type), 1);
 }
 
 void meters_container_heartbeat(struct meters *m, struct container *c)
 {
-    if (c->metered)
-        metric_add(metrics_series(m->metrics, &c->meters, METRIC_TASK_HEARTBEATS, c->id_short,
-                                  "container_monitor"),
-                   1);
+    if (c->meters.shown)
+        metric_add(c->meters.heartbeats, 1);
 }
 
 void meters_settled(struct meters *m, int64_t after_ns)
 {
-    metric_observe(metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, m->sink->ops->kind),
-                   seconds(after_ns));
+    if (!m->send_duration)
+        m->send_duration =
+            metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, m->sink->ops->kind);
+    metric_observe(m->send_duration, seconds(after_ns));
 }
 
 /* ---- /metrics ---- */
 
 static void fill_container(struct meters *m, struct container *c, int64_t now_ns)
 {
-    double lag = c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0;
+    const struct container_meters *cm = &c->meters;
 
-    metric_set(of(m, c, METRIC_CONTAINER_LINES), (double)c->lines);
-    metric_set(of(m, c, METRIC_CONTAINER_BYTES), (double)c->bytes);
-    metric_set(of(m, c, METRIC_CONTAINER_LAG), lag);
-    metric_set(of(m, c, METRIC_CONTAINER_REPEATED),
-               (double)(c->history.repeated + c->lines_repeated));
-    metric_set(of(m, c, METRIC_CONTAINER_GAPS), (double)c->history.gaps_suspected);
-    metric_set(of(m, c, METRIC_CONTAINER_TIME_BACK), (double)c->history.went_back);
-    metric_set(of(m, c, METRIC_CONTAINER_AT_RISK), c->at_risk);
-    metric_set(of(m, c, METRIC_CONTAINER_TRUNCATED), (double)c->joiner.lines_cut);
-    metric_set(of(m, c, METRIC_STREAM_REREAD_BYTES),
+    if (cm->refused && metrics_has_room(m->metrics))
+        take_series(m, c);
+    metric_set(cm->lines, (double)c->lines);
+    metric_set(cm->bytes, (double)c->bytes);
+    metric_set(cm->lag, c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0);
+    metric_set(cm->repeated, (double)(c->history.repeated + c->lines_repeated));
+    metric_set(cm->gaps, (double)c->history.gaps_suspected);
+    metric_set(cm->time_back, (double)c->history.went_back);
+    metric_set(cm->at_risk, c->at_risk);
+    metric_set(cm->truncated, (double)c->joiner.lines_cut);
+    metric_set(cm->reread_bytes,
                (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0)));
-    metric_set(metrics_series(m->metrics, &c->meters, METRIC_LOGS_PROCESSED, "docker", c->id_short,
-                              "default"),
-               (double)c->lines);
+    metric_set(cm->processed, (double)c->lines);
 }
 
 static unsigned fill_containers(struct meters *m)
@@ -143,7 +162,7 @@ static unsigned fill_containers(struct meters *m)
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
-        if (!c->metered)
+        if (!c->meters.shown)
             continue;
         fill_container(m, c, now_ns);
         followed += c->state == CONTAINER_READING;

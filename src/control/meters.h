@@ -23,6 +23,7 @@ struct meters {
     struct discovery *discovery;
     struct positions *positions;
     int64_t started_at_ns;
+    struct metric_series *send_duration; /* NULL: nothing has settled yet */
 };
 
 /** Returns 0 or -ENOMEM. The pointers are the caller's to set before the first fill. */

@@ -184,6 +184,13 @@ struct metrics *metrics_destroy(struct metrics *m);
 struct metric_series *metrics_series_get(struct metrics *m, struct metric_group *group,
                                          enum metric_id id, const char *const *values);
 
+/** Whether it is the series of a refusal. */
+bool metrics_is_refused(const struct metrics *m, const struct metric_series *s);
+
+/** Whether a further series with labels would find a place; after a refusal, whether to ask again.
+ */
+bool metrics_has_room(const struct metrics *m);
+
 /** The series of a metric without labels: an array access. */
 struct metric_series *metrics_plain(struct metrics *m, enum metric_id id);
 

@@ -482,9 +482,13 @@ static void test_too_many_series_are_refused_and_counted(void **state)
     struct fixture *f = *state;
     struct metric_series *refused;
 
+    assert_true(metrics_has_room(f->metrics));
     fill(f);
+    assert_false(metrics_has_room(f->metrics));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 0);
     refused = rotations(f, &f->group, ID);
+    assert_true(metrics_is_refused(f->metrics, refused));
+    assert_false(metrics_is_refused(f->metrics, rotations(f, &f->group, "7")));
     metric_add(refused, 1);
     metric_observe(metrics_series(f->metrics, NULL, METRIC_STREAM_AGE, ID), 1);
     metrics_series_drop(refused, 0);
@@ -504,7 +508,8 @@ static void test_what_lingers_makes_room_for_what_lives(void **state)
     fill(f);
     metrics_series_drop(rotations(f, NULL, "5"), 0);
     metrics_series_drop(rotations(f, NULL, "6"), 0);
-    (void)rotations(f, &f->group, ID);
+    assert_true(metrics_has_room(f->metrics));
+    assert_false(metrics_is_refused(f->metrics, rotations(f, &f->group, ID)));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 0);
     text_at(f, 0);
     assert_non_null(strstr(f->text.data, ID));
