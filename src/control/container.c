@@ -319,6 +319,8 @@ static int learn(struct container *c, const struct reply_inspect *reply)
      */
     if (reply->started_at_ns > c->history.floor_ns)
         c->history.floor_is_far = true;
+    if (c->wanted_if_ended_ns)
+        c->wanted |= reply->running || reply->finished_at_ns >= c->wanted_if_ended_ns;
     c->inspected = true;
     return 0;
 }
@@ -353,11 +355,12 @@ static void on_inspect_reply(void *ctx, int result, unsigned status, struct slic
         return;
     }
     c->attempt = 0;
-    if (is_ignored(c)) {
+    if (c->wanted_if_ended_ns && !c->wanted)
+        container_free(c); /* as if it had never been seen: it ended before our time */
+    else if (is_ignored(c))
         container_enter(c, CONTAINER_IGNORED);
-        return;
-    }
-    container_go(c);
+    else
+        container_go(c);
 }
 
 void container_inspect(struct container *c)

@@ -81,6 +81,10 @@ struct container {
     bool catching_up; /* the follow has ended: one request more, without follow */
     bool refusal_said;
     bool mark; /* seen in the listing under way */
+    /* Found when it had ended already: wanted if that was not before; 0: it was found otherwise. */
+    int64_t wanted_if_ended_ns;
+    /* Wall clock: of what was written before, nothing is left to read once it is IDLE. */
+    int64_t asked_at_ns;
     unsigned attempt, level, engine_errors;
     unsigned refusals;   /* in a row */
     int64_t due_mono_ns; /* REFUSED: try again then; INT64_MAX: at the next start */

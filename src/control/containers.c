@@ -136,20 +136,58 @@ void containers_remove(struct containers *all, const char *id)
 
 void containers_listing_begin(struct containers *all)
 {
+    all->listing_asked_ns = clock_wall_ns();
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l))
         container_of(l, struct container, by_id)->mark = false;
 }
 
-void containers_listing_see(struct containers *all, const struct reply_container *row)
+static bool is_up(const struct reply_container *row)
 {
-    struct container *c;
+    return strcmp(row->state, "running") == 0 || strcmp(row->state, "paused") == 0 ||
+           strcmp(row->state, "restarting") == 0;
+}
 
-    if (strcmp(row->state, "running") == 0 || strcmp(row->state, "paused") == 0 ||
-        strcmp(row->state, "restarting") == 0)
+/* It may have ended only now, for all that the row says: whether, its inspect tells. */
+static void consider_ended(struct containers *all, const char *id)
+{
+    struct container *c = container_create(all, id);
+
+    if (!c)
+        return; /* without memory: as if its events had been lost */
+    c->wanted_if_ended_ns = all->accounted_ns;
+    container_go(c);
+}
+
+/*
+ * It does not run. Nothing says so where events come and we were there, so this has to find what
+ * began and ended while we were away or while events were lost, without asking for more about the
+ * thousands that may have ended long ago.
+ */
+static void see_ended(struct containers *all, struct container *c,
+                      const struct reply_container *row)
+{
+    int64_t ended_ns = row->ended_ago_s < 0
+                           ? row->created_at_ns
+                           : clock_wall_ns() - row->ended_ago_s * NSEC_PER_SEC; /* or earlier */
+
+    if (!c && positions_knows(all->positions, row->id))
+        containers_mention(all, row->id, MENTION_RUNNING); /* not read to its end, perhaps */
+    else if (strcmp(row->state, "exited") != 0)
+        return; /* it has never run, or the Engine refuses the log of what it is removing */
+    else if (!c && ended_ns >= all->accounted_ns)
+        consider_ended(all, row->id);
+    else if (c && c->state == CONTAINER_IDLE && ended_ns >= c->asked_at_ns)
         containers_mention(all, row->id, MENTION_RUNNING);
-    else if (positions_knows(all->positions, row->id))
-        containers_mention(all, row->id,
-                           MENTION_RUNNING); /* it may have ended while we were away */
+}
+
+static void see(struct containers *all, const struct reply_container *row)
+{
+    struct container *c = find(all, row->id);
+
+    if (is_up(row))
+        containers_mention(all, row->id, MENTION_RUNNING);
+    else
+        see_ended(all, c, row);
     c = find(all, row->id);
     if (!c)
         return;
@@ -157,10 +195,18 @@ void containers_listing_see(struct containers *all, const struct reply_container
     containers_rename(all, row->id, row->name);
 }
 
-void containers_listing_end(struct containers *all)
+void containers_listing_take(struct containers *all, const struct reply_list *list)
 {
-    struct table_link *next = table_next(&all->table, NULL);
+    struct table_link *next;
 
+    /* First those that go on writing. */
+    for (size_t i = 0; i < list->count; i++)
+        if (is_up(&list->items[i]))
+            see(all, &list->items[i]);
+    for (size_t i = 0; i < list->count; i++)
+        if (!is_up(&list->items[i]))
+            see(all, &list->items[i]);
+    next = table_next(&all->table, NULL);
     while (next) {
         struct container *c = container_of(next, struct container, by_id);
 
@@ -168,6 +214,7 @@ void containers_listing_end(struct containers *all)
         if (!c->mark)
             container_removed(c);
     }
+    all->accounted_ns = all->listing_asked_ns;
 }
 
 void containers_engine_up(struct containers *all)

@@ -37,6 +37,11 @@ struct containers {
     int64_t floor_ns;  /* --since */
     bool floor_is_now; /* it was `now` */
 
+    /* What ended before, without being known, is none of ours: wall clock. Moves on with each
+     * listing. */
+    int64_t accounted_ns;
+    int64_t listing_asked_ns;
+
     int64_t tick_ms;
     bool rotation_waits; /* a rotation is due and found no slot */
     int64_t refused_tried_at_mono_ns;
@@ -66,11 +71,10 @@ void containers_rename(struct containers *all, const char *id, const char *name)
 /** The Engine has removed it: forgotten as soon as its log is read to the end. */
 void containers_remove(struct containers *all, const char *id);
 
-/* A listing of everything the Engine has: begin when it is asked for, then see each row, then end:
- * what was there at the beginning and was not seen is removed. */
+/** A listing of everything the Engine has is asked for now … */
 void containers_listing_begin(struct containers *all);
-void containers_listing_see(struct containers *all, const struct reply_container *row);
-void containers_listing_end(struct containers *all);
+/** … and has come. What was there when it was asked for and is not in it is removed. */
+void containers_listing_take(struct containers *all, const struct reply_list *list);
 
 /** The Engine is there: those who wait go on. */
 void containers_engine_up(struct containers *all);

@@ -431,6 +431,7 @@ static int wire(struct daemon *d)
                            &d->containers.floor_is_now);
     if (r < 0)
         return r;
+    d->containers.accounted_ns = MIN(now_ns, positions_resume_ns(&d->positions));
     if (d->containers.floor_is_now)
         d->containers.floor_ns = MIN(d->containers.floor_ns, positions_resume_ns(&d->positions));
     if (self_container_id(d->self_id))

@@ -38,10 +38,8 @@ static void on_list_reply(void *ctx, int result, unsigned status, struct slice b
                      LOG_STR("reason", message), LOG_ERRNO(r));
         return; /* the next interval tries again */
     }
-    for (size_t i = 0; i < list.count; i++)
-        containers_listing_see(d->containers, &list.items[i]);
+    containers_listing_take(d->containers, &list);
     reply_list_finish(&list);
-    containers_listing_end(d->containers);
     d->listings++;
     d->listed_at_ns = d->list_sent_at_ns;
     if (!d->listed_once)

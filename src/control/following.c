@@ -332,6 +332,7 @@ void following_open(struct container *c)
         .past_error = c->engine_errors >= ENGINE_ERRORS_BEFORE_SKIP,
     };
 
+    c->asked_at_ns = clock_wall_ns();
     if (open_stream(c, &request, &c->stream) < 0)
         container_back_off(c);
     else

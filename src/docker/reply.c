@@ -6,6 +6,7 @@
 #include "ringtail/docker/reply.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -229,9 +230,52 @@ static int names_pick(yyjson_val *names, struct slice *ret)
     return 0;
 }
 
+/*
+ * A row says when its run ended only in words for people: `Exited (0) 5 minutes ago` (go-units'
+ * HumanDuration, the same in all Engines). They are rounded down, but for those from an hour on, to
+ * the nearest hour first.
+ */
+static int64_t ended_ago_parse(const char *status)
+{
+    static const struct {
+        const char *words;
+        int64_t s;
+    } fixed[] = {
+        {"Less than a second ago", 0}, {"About a minute ago", 60}, {"About an hour ago", 1800}};
+    static const struct {
+        const char *name;
+        int64_t s, rounded_up_s;
+    } units[] = {
+        {"second", 1, 0},
+        {"minute", 60, 0},
+        {"hour", 3600, 1800},
+        {"day", 86400, 1800},
+        {"week", 7 * 86400, 1800},
+        {"month", 30 * 86400, 1800},
+        {"year", 365 * 86400, 1800},
+    };
+    unsigned count;
+    int exit_code, used = 0;
+    char unit[8];
+
+    if (sscanf(status, "Exited (%d) %n", &exit_code, &used) != 1 || used == 0)
+        return -1;
+    status += used;
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        if (strcmp(status, fixed[i].words) == 0)
+            return fixed[i].s;
+    if (sscanf(status, "%5u %7[a-z] ago", &count, unit) != 2)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+        if (strncmp(unit, units[i].name, strlen(units[i].name)) == 0)
+            return MAX(count * units[i].s - units[i].rounded_up_s, 0);
+    return -1;
+}
+
 static int container_read(yyjson_val *row, struct reply_container *c)
 {
-    yyjson_val *names;
+    RT_CLEANUP(freep) char *status = NULL;
+    yyjson_val *names, *created;
     struct slice name;
     int r;
 
@@ -240,8 +284,12 @@ static int container_read(yyjson_val *row, struct reply_container *c)
     if ((r = member_get_id(row, "Id", c->id)) < 0 ||
         (r = member_get_string(row, "State", &c->state)) < 0 ||
         (r = member_get(row, "Names", YYJSON_TYPE_ARR, &names)) < 0 ||
-        (r = names_pick(names, &name)) < 0)
+        (r = names_pick(names, &name)) < 0 ||
+        (r = member_get(row, "Created", YYJSON_TYPE_NUM, &created)) < 0 ||
+        (r = member_get_string(row, "Status", &status)) < 0)
         return r;
+    c->created_at_ns = yyjson_get_sint(created) * NSEC_PER_SEC;
+    c->ended_ago_s = ended_ago_parse(status);
     return name_copy(name, &c->name);
 }
 

@@ -510,8 +510,36 @@ static void answer_version(struct conn *k)
     reply_json(k, &o);
 }
 
+/* As go-units' HumanDuration says it. */
+static void put_ago(char *out, size_t size, int64_t ns)
+{
+    int64_t s = MAX(ns, 0) / NSEC_PER_SEC, hours = (s + 1800) / 3600;
+
+    if (s < 1)
+        (void)snprintf(out, size, "Less than a second");
+    else if (s == 1)
+        (void)snprintf(out, size, "1 second");
+    else if (s < 60)
+        (void)snprintf(out, size, "%d seconds", (int)s);
+    else if (s < 120)
+        (void)snprintf(out, size, "About a minute");
+    else if (s < 3600)
+        (void)snprintf(out, size, "%d minutes", (int)(s / 60));
+    else if (hours == 1)
+        (void)snprintf(out, size, "About an hour");
+    else if (hours < 48)
+        (void)snprintf(out, size, "%d hours", (int)hours);
+    else if (hours < 24 * 14)
+        (void)snprintf(out, size, "%d days", (int)(hours / 24));
+    else
+        (void)snprintf(out, size, "%d weeks", (int)(hours / 24 / 7));
+}
+
 static const char *status_text(const struct sim_container *c, char out[48])
 {
+    char ago[24];
+
+    put_ago(ago, sizeof ago, sim_clock_ns(c->sim) - c->finished_at_ns);
     switch (c->state) {
     case SIM_CREATED:
         return "Created";
@@ -520,10 +548,10 @@ static const char *status_text(const struct sim_container *c, char out[48])
     case SIM_PAUSED:
         return "Up Less than a second (Paused)";
     case SIM_RESTARTING:
-        snprintf(out, 48, "Restarting (%d) Less than a second ago", c->exit_code);
+        (void)snprintf(out, 48, "Restarting (%d) %s ago", c->exit_code, ago);
         return out;
     case SIM_EXITED:
-        snprintf(out, 48, "Exited (%d) Less than a second ago", c->exit_code);
+        (void)snprintf(out, 48, "Exited (%d) %s ago", c->exit_code, ago);
         return out;
     case SIM_REMOVING:
     case SIM_GONE:

@@ -32,6 +32,8 @@ struct reply_container {
     char id[REPLY_ID_LEN + 1]; /* 64 lower-case hex digits, checked */
     char *name;                /* without the leading slash; empty when it has none */
     char *state;               /* "running", "paused", … */
+    int64_t created_at_ns;     /* in whole seconds; 0 when it does not say */
+    int64_t ended_ago_s;       /* its last run ended at least so long ago; -1: it does not say */
 };
 
 struct reply_list {

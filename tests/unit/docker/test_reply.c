@@ -127,6 +127,48 @@ static void test_a_containers_own_name_is_the_one_without_a_second_slash(void **
     }
 }
 
+static void test_when_a_run_ended_is_told_from_the_words_for_people(void **state)
+{
+    static const struct {
+        const char *status;
+        int64_t ago_s;
+    } cases[] = {
+        {"Exited (0) Less than a second ago", 0},
+        {"Exited (137) 1 second ago", 1},
+        {"Exited (0) 59 seconds ago", 59},
+        {"Exited (0) About a minute ago", 60},
+        {"Exited (255) 59 minutes ago", 59 * 60},
+        /* From here on it may be half an hour less than the words say. */
+        {"Exited (0) About an hour ago", 1800},
+        {"Exited (0) 47 hours ago", 47 * 3600 - 1800},
+        {"Exited (0) 2 days ago", 2 * 86400 - 1800},
+        {"Exited (0) 8 weeks ago", 8 * 7 * 86400 - 1800},
+        {"Exited (0) 23 months ago", INT64_C(23) * 30 * 86400 - 1800},
+        {"Exited (-1) 3 years ago", INT64_C(3) * 365 * 86400 - 1800},
+        {"Exited (0) 0 hours ago", 0},
+        {"Exited (0) ", -1},
+        {"Exited (0) some time ago", -1},
+        {"Exited (0) 3 fortnights ago", -1},
+        {"Up 5 minutes", -1},
+        {"Restarting (1) 5 seconds ago", -1},
+        {"Created", -1},
+        {"", -1},
+    };
+    char text[512];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply_list l;
+
+        (void)snprintf(text, sizeof text,
+                       "[{\"Id\":\"" ID "\",\"Created\":1795189160,\"Status\":\"%s\"}]",
+                       cases[i].status);
+        assert_int_equal(0, reply_list_parse(slice_str(text), &l));
+        assert_int_equal(cases[i].ago_s, l.items[0].ended_ago_s);
+        assert_true(l.items[0].created_at_ns == INT64_C(1795189160) * 1000000000);
+        reply_list_finish(&l);
+    }
+}
+
 static void test_recorded_inspects_are_understood(void **state)
 {
     /* Nanoseconds since 1970 of State.StartedAt and FinishedAt, by date(1). */
@@ -677,6 +719,7 @@ int main(void)
         cmocka_unit_test(test_a_version_may_name_nothing_but_the_newest_api),
         cmocka_unit_test(test_recorded_lists_are_understood),
         cmocka_unit_test(test_a_containers_own_name_is_the_one_without_a_second_slash),
+        cmocka_unit_test(test_when_a_run_ended_is_told_from_the_words_for_people),
         cmocka_unit_test(test_recorded_inspects_are_understood),
         cmocka_unit_test(test_all_of_an_inspect_is_read),
         cmocka_unit_test(test_only_id_and_tty_of_an_inspect_are_needed),
