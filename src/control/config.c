@@ -72,7 +72,9 @@ static const struct option options[] = {
 #define OPT_GROUP "Streams"
     OPT_STRING("stream.since", stream_since, "1", "64", "now",
                "Where to begin in a container's log at first contact: now, all, a duration back "
-               "(1h), or an RFC 3339 timestamp. --since sets it too."),
+               "(1h), or an RFC 3339 timestamp. With positions from a run before, now means where "
+               "that run ended, and containers that have ended since are read too. --since sets it "
+               "too."),
     OPT_DURATION("stream.read_timeout", stream_read_timeout_ms, "50ms", "1h", "30s",
                  "A read waits this long at most and is then armed again; an expired read is no "
                  "error."),
