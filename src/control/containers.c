@@ -294,7 +294,7 @@ static void watch(struct containers *all, int64_t now)
         }
         if (c->state == CONTAINER_READING && c->stream)
             following_watch(c, now);
-        if (c->meters.shown)
+        if (c->meters.shown && c->state != CONTAINER_IDLE)
             beat(c, now);
     }
 }

@@ -144,6 +144,7 @@ static void run_ended(struct container *c, bool was_follow)
 
     log_debug("Stream ended", LOG_CONTAINER(c));
     c->level = c->attempt = c->engine_errors = 0;
+    c->at_risk = false;
     c->catching_up = held_back;
     if (!held_back) {
         container_flush(c);

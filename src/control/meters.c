@@ -37,6 +37,17 @@ static double seconds(int64_t ns)
     return (double)ns / (double)NSEC_PER_SEC;
 }
 
+/* There from the start, because Prometheus sees no increase in a series that begins at 1. */
+static const char *const error_types[] = {"open_failed", "read_failed", "pool_full",
+                                          "rotation_stuck"};
+
+static struct metric_series *errors_of(struct meters *m, struct container *c,
+                                       const char *error_type)
+{
+    return metrics_series(m->metrics, &c->meters.group, METRIC_STREAM_ERRORS, error_type,
+                          c->id_short);
+}
+
 /* Every series of the container that is not there by what happens. Those that are there stay as
  * they are. */
 static void take_series(struct meters *m, struct container *c)
@@ -69,8 +80,9 @@ static void take_series(struct meters *m, struct container *c)
         *all[i].series = metrics_series_get(m->metrics, &cm->group, all[i].id, all[i].values);
         cm->refused |= metrics_is_refused(m->metrics, *all[i].series);
     }
+    for (size_t i = 0; i < ARRAY_SIZE(error_types); i++)
+        cm->refused |= metrics_is_refused(m->metrics, errors_of(m, c, error_types[i]));
     metric_set(cm->rotations, (double)c->rotations);
-    metric_set(cm->monitored, 1);
     metric_set(cm->last_rotation, (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
 }
 
@@ -112,9 +124,7 @@ void meters_container_rotated(struct meters *m, struct container *c, int64_t age
 void meters_container_error(struct meters *m, struct container *c, const char *error_type)
 {
     if (c->meters.shown)
-        metric_add(metrics_series(m->metrics, &c->meters.group, METRIC_STREAM_ERRORS, error_type,
-                                  c->id_short),
-                   1);
+        metric_add(errors_of(m, c, error_type), 1);
     metric_add(metrics_series(m->metrics, NULL, METRIC_ERRORS, "container_monitor", error_type), 1);
 }
 
@@ -124,15 +134,25 @@ void meters_container_heartbeat(struct meters *m, struct container *c)
         metric_add(c->meters.heartbeats, 1);
 }
 
-void meters_settled(struct meters *m, int64_t after_ns)
+static struct metric_series *send_duration(struct meters *m)
 {
     if (!m->send_duration)
         m->send_duration =
             metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, m->sink->ops->kind);
-    metric_observe(m->send_duration, seconds(after_ns));
+    return m->send_duration;
+}
+
+void meters_settled(struct meters *m, int64_t after_ns)
+{
+    metric_observe(send_duration(m), seconds(after_ns));
 }
 
 /* ---- /metrics ---- */
+
+static bool is_followed(const struct container *c)
+{
+    return c->state == CONTAINER_READING;
+}
 
 static void fill_container(struct meters *m, struct container *c, int64_t now_ns)
 {
@@ -140,6 +160,7 @@ static void fill_container(struct meters *m, struct container *c, int64_t now_ns
 
     if (cm->refused && metrics_has_room(m->metrics))
         take_series(m, c);
+    metric_set(cm->monitored, is_followed(c));
     metric_set(cm->lines, (double)c->lines);
     metric_set(cm->bytes, (double)c->bytes);
     metric_set(cm->lag, c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0);
@@ -165,7 +186,7 @@ static unsigned fill_containers(struct meters *m)
         if (!c->meters.shown)
             continue;
         fill_container(m, c, now_ns);
-        followed += c->state == CONTAINER_READING;
+        followed += is_followed(c);
     }
     return followed;
 }
@@ -213,6 +234,7 @@ static void fill_records(struct meters *m)
     double lost = (double)m->sink->records_lost;
     double settled = (double)g->lines_settled - lost;
 
+    (void)send_duration(m); /* there before anything has settled */
     set(m, METRIC_RECORDS_READ, (double)g->lines);
     set(m, METRIC_RECORDS_SETTLED, settled);
     set(m, METRIC_RECORDS_QUEUED, (double)g->lines - settled - lost);

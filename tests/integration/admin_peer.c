@@ -16,25 +16,31 @@ uint16_t admin_peer_port(struct world *w)
     return (uint16_t)ringtail_proc_log_number(&w->ringtail, "Admin endpoint", "port");
 }
 
-int admin_peer_ask(uint16_t port)
+static int ask_for(uint16_t port, const char *path)
 {
-    static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char request[256];
+    int len = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
 
     if (fd < 0)
         return -1;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1)
+        send(fd, request, (size_t)len, MSG_NOSIGNAL) == len)
         return fd;
     close(fd);
     return -1;
 }
 
-bool admin_peer_get(uint16_t port, struct buf *page)
+int admin_peer_ask(uint16_t port)
 {
-    int fd = admin_peer_ask(port);
+    return ask_for(port, "/metrics");
+}
+
+static bool get(uint16_t port, const char *path, struct buf *page)
+{
+    int fd = ask_for(port, path);
     ssize_t n;
 
     buf_reset(page);
@@ -48,7 +54,25 @@ bool admin_peer_get(uint16_t port, struct buf *page)
     } while (n > 0);
     page->data[page->len] = '\0';
     close(fd);
-    return n == 0 && page->len > 12 && memcmp(page->data + 9, "200", 3) == 0;
+    return n == 0 && page->len > 12;
+}
+
+bool admin_peer_get(uint16_t port, struct buf *page)
+{
+    return get(port, "/metrics", page) && memcmp(page->data + 9, "200", 3) == 0;
+}
+
+int admin_peer_fetch(uint16_t port, const char *path, struct buf *page)
+{
+    const char *body;
+    int status;
+
+    if (!get(port, path, page) || !(body = strstr(page->data, "\r\n\r\n")))
+        return -1;
+    status = (int)strtol(page->data + 9, NULL, 10);
+    buf_consume(page, (size_t)(body + 4 - page->data));
+    page->data[page->len] = '\0';
+    return status;
 }
 
 double admin_peer_sum(struct world *w, uint16_t port, const char *beginning)

@@ -17,6 +17,10 @@ uint16_t admin_peer_port(struct world *w);
  */
 int admin_peer_ask(uint16_t port);
 
+/** GET of any path: the body, instead of what was in *page, with a NUL behind it. The status, or -1
+ * without a whole answer. */
+int admin_peer_fetch(uint16_t port, const char *path, struct buf *page);
+
 /** GET /metrics, instead of what was in *page. Whether there was a whole answer with status 200. */
 bool admin_peer_get(uint16_t port, struct buf *page);
 
