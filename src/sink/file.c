@@ -266,7 +266,7 @@ static void file_submit(struct sink *sink, struct batch *batch)
 static void maybe_closed(struct sink_file *s)
 {
     if (!s->set.closing || s->closed || s->walking || s->set.by_path.count > 0 ||
-        inbox_first(&s->inbox) || op_in_flight(&s->timer))
+        inbox_first(&s->inbox) || op_in_flight(&s->timer) || !file_sync_is_idle(&s->set.sync))
         return;
     s->closed = true;
     if (s->sink.events.on_closed)
@@ -320,6 +320,26 @@ static void on_output_progress(struct output_set *set)
 static void on_output_gone(struct output_set *set)
 {
     maybe_closed(container_of(set, struct sink_file, set));
+}
+
+static void on_synced(struct file_sync *sync, int result)
+{
+    struct sink_file *s = container_of(sync, struct sink_file, set.sync);
+
+    if (result < 0) {
+        s->sink.sync_errors++;
+        s->sink.sync_error = result;
+    }
+    s->sink.syncing = !file_sync_is_done(sync);
+    maybe_closed(s);
+}
+
+static void file_sync_begin(struct sink *sink)
+{
+    struct sink_file *s = from_sink(sink);
+
+    file_sync_all(&s->set.sync);
+    sink->syncing = !file_sync_is_done(&s->set.sync);
 }
 
 static void file_close(struct sink *sink)
@@ -379,6 +399,7 @@ static struct sink *file_destroy(struct sink *sink)
 static const struct sink_ops file_ops = {
     .kind = "file",
     .submit = file_submit,
+    .sync = file_sync_begin,
     .close = file_close,
     .abort = file_abort,
     .destroy = file_destroy,
@@ -477,6 +498,7 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
     s->set.on_closed = options->on_closed;
     s->set.on_moved = options->on_moved;
     s->set.ctx = options->ctx;
+    file_sync_init(&s->set.sync, ring, options->sync, on_synced);
     s->set.on_progress = on_output_progress;
     s->set.on_gone = on_output_gone;
     *ret = &s->sink;

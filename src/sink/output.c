@@ -138,6 +138,7 @@ struct output *output_get(struct output_set *set, struct slice path)
     o->names[1] = o->names[0] + names_size;
     list_init(&o->link);
     list_init(&o->touched);
+    list_init(&o->dirt.link);
     out_queue_init(&o->queue, &set->pool);
     table_insert(&set->by_path, &o->by_path, slice_of(o->path, path.len));
     return o;
@@ -198,6 +199,7 @@ static void output_destroy(struct output *o)
 static void begin_close(struct output *o)
 {
     list_remove(&o->link);
+    file_sync_before_close(&o->set->sync, &o->dirt);
     output_enter(o, OUTPUT_CLOSING);
     ring_close_fd(ring_of(o), &o->op, o->fd);
 }
@@ -419,6 +421,7 @@ static void shifted(struct output *o, int res)
         shift(o, o->number - 1);
         return;
     }
+    file_sync_before_close(&o->set->sync, &o->dirt);
     output_enter(o, OUTPUT_RETIRING);
     ring_close_fd(ring_of(o), &o->op, o->fd);
 }
@@ -616,6 +619,7 @@ static void written(struct output *o, int res)
         return;
     }
     succeed(o);
+    file_sync_note(&set->sync, &o->dirt, o->fd);
     o->size += n;
     sink->bytes_written += n;
     if (o->needs_newline) {

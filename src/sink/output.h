@@ -17,6 +17,7 @@
 #include "ringtail/base/table.h"
 #include "ringtail/sink/sink.h"
 
+#include "file_sync.h"
 #include "out_queue.h"
 
 /** What the files of one sink share. */
@@ -28,6 +29,7 @@ struct output_set {
     uint32_t open_max;
     int64_t retry_ms;
 
+    struct file_sync sync;
     struct table by_path;
     struct chunk_pool pool;
     struct list idle; /* open, nothing queued; the least recently written first */
@@ -81,6 +83,7 @@ struct output {
     enum output_state state;
     struct op op;
     struct out_queue queue;
+    struct file_dirt dirt;
 
     int fd, dir_fd;     /* -1: none. dir_fd may be the set's */
     bool rotating;      /* on the way to a new file; `fd` is still the old one */

@@ -342,6 +342,7 @@ void ring_write(struct ring *ring, struct op *op, int fd, struct slice data, int
 
 void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
 {
+    ring->is_open[fd] = true; /* it may be a duplicate, which no operation has opened */
     (void)data_only;
     (void)start(ring, op, OP_FSYNC, fd);
 }

@@ -26,6 +26,7 @@ struct sink_events {
 struct sink_ops {
     const char *kind; /* "stdout", "file" */
     void (*submit)(struct sink *sink, struct batch *batch);
+    void (*sync)(struct sink *sink); /* NULL: nothing to sync */
     void (*close)(struct sink *sink);
     void (*abort)(struct sink *sink);
     struct sink *(*destroy)(struct sink *sink);
@@ -40,12 +41,23 @@ struct sink {
     uint64_t errors;       /* failed tries */
     int last_error;        /* negative errno of the last failed try; 0 after a good one */
     uint64_t records_lost; /* only ever by a counted policy; 0 in a sink that waits */
+    bool syncing;          /* what sink_sync began is not done */
+    uint64_t sync_errors;
+    int sync_error; /* negative errno of the last sync that failed; 0: none has */
 };
 
 /** Hands a sealed batch over; the sink takes its own reference. */
 static inline void sink_submit(struct sink *s, struct batch *b)
 {
     s->ops->submit(s, b);
+}
+
+/** Has what is settled by now brought to where it survives a power loss; `syncing` until it is
+ * there, or could not be brought there. Also after on_closed, when it is there already. */
+static inline void sink_sync(struct sink *s)
+{
+    if (s->ops->sync)
+        s->ops->sync(s);
 }
 
 /** No more batches come: write out what is queued, then on_closed. */
@@ -89,6 +101,7 @@ struct sink_file_options {
     sink_file_fn on_closed; /* it stays where it is, and may be opened again */
     sink_file_fn on_moved;  /* its path is, or will be, another file's */
     void *ctx;
+    bool sync;    /* sink_sync does something, and a file is synced before it is closed */
 };
 
 /**

@@ -984,10 +984,130 @@ static void test_a_bad_directory_or_template_is_refused_with_a_reason(void **sta
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* ---- syncs ---- */
+
+static void test_a_sync_covers_each_file_written_to_once(void **state)
+{
+    struct sink_fixture *f = *state;
+    struct source *a = test_source("a"), *b = test_source("b");
+
+    MAKE(f, .path_template = "{container_name}", .sync = true);
+    test_submit_line(f, a, 1, 20, NULL);
+    test_submit_line(f, a, 2, 20, NULL);
+    test_submit_line(f, b, 1, 20, NULL);
+    fake_ring_run(f->ring);
+    assert_int_equal(0, fake_ring_started(f->ring, OP_FSYNC));
+    sink_sync(f->sink);
+    assert_true(f->sink->syncing);
+    /* What is written meanwhile does not hold it up, and is for the next one. */
+    test_submit_line(f, a, 3, 20, NULL);
+    fake_ring_run(f->ring);
+    assert_false(f->sink->syncing);
+    assert_int_equal(2, fake_ring_started(f->ring, OP_FSYNC));
+    sink_sync(f->sink);
+    fake_ring_run(f->ring);
+    assert_int_equal(3, fake_ring_started(f->ring, OP_FSYNC));
+    sink_sync(f->sink);
+    assert_false(f->sink->syncing);
+    assert_int_equal(3, fake_ring_started(f->ring, OP_FSYNC));
+    source_unref(a);
+    source_unref(b);
+}
+
+static void test_many_files_are_synced_a_few_at_once(void **state)
+{
+    enum { FILES = 30 };
+    struct sink_fixture *f = *state;
+
+    MAKE(f, .path_template = "{container_name}", .sync = true);
+    for (unsigned i = 0; i < FILES; i++) {
+        struct source *source;
+        char name[16];
+
+        snprintf(name, sizeof name, "c%u", i);
+        source = test_source(name);
+        test_submit_line(f, source, 1, 20, NULL);
+        source_unref(source);
+    }
+    fake_ring_run(f->ring);
+    sink_sync(f->sink);
+    while (f->sink->syncing) {
+        /* The timer is in flight, too. */
+        assert_in_range(fake_ring_in_flight(f->ring), 1, 9);
+        assert_true(fake_ring_step(f->ring));
+    }
+    assert_int_equal(FILES, fake_ring_started(f->ring, OP_FSYNC));
+}
+
+static void test_a_file_is_synced_before_it_is_closed_or_rotated(void **state)
+{
+    struct sink_fixture *f = *state;
+    struct source *a = test_source("a"), *b = test_source("b");
+
+    MAKE(f, .path_template = "{container_name}", .sync = true, .open_files_max = 1,
+         .rotate_bytes = 300, .rotate_keep = 5);
+    test_submit_line(f, a, 1, 20, NULL);
+    fake_ring_run(f->ring);
+    test_submit_line(f, b, 1, 20, NULL); /* takes the only descriptor */
+    fake_ring_run(f->ring);
+    assert_int_equal(1, fake_ring_started(f->ring, OP_FSYNC));
+    test_submit_line(f, b, 2, 200, NULL); /* into a new file */
+    fake_ring_run(f->ring);
+    assert_int_equal(2, fake_ring_started(f->ring, OP_FSYNC));
+    sink_sync(f->sink);
+    fake_ring_run(f->ring);
+    assert_int_equal(3, fake_ring_started(f->ring, OP_FSYNC));
+    test_submit_line(f, b, 3, 20, NULL);
+    close_sink(f);
+    assert_int_equal(4, fake_ring_started(f->ring, OP_FSYNC));
+    sink_sync(f->sink);
+    assert_false(f->sink->syncing);
+    source_unref(a);
+    source_unref(b);
+}
+
+static void test_a_sync_that_fails_is_counted_and_ends(void **state)
+{
+    struct sink_fixture *f = *state;
+    struct source *a = test_source("a");
+
+    MAKE(f, .path_template = "{container_name}", .sync = true);
+    test_submit_line(f, a, 1, 20, NULL);
+    fake_ring_run(f->ring);
+    fake_ring_fail(f->ring, OP_FSYNC, -EIO, 0, 1);
+    sink_sync(f->sink);
+    fake_ring_run(f->ring);
+    assert_false(f->sink->syncing);
+    assert_int_equal(1, f->sink->sync_errors);
+    assert_int_equal(-EIO, f->sink->sync_error);
+    assert_int_equal(0, f->sink->errors);
+    source_unref(a);
+}
+
+static void test_without_the_option_nothing_is_synced(void **state)
+{
+    struct sink_fixture *f = *state;
+    struct source *a = test_source("a");
+
+    MAKE(f, .path_template = "{container_name}");
+    test_submit_line(f, a, 1, 20, NULL);
+    fake_ring_run(f->ring);
+    sink_sync(f->sink);
+    assert_false(f->sink->syncing);
+    close_sink(f);
+    assert_int_equal(0, fake_ring_started(f->ring, OP_FSYNC));
+    source_unref(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_each_container_has_its_own_file),
+        TEST(test_a_sync_covers_each_file_written_to_once),
+        TEST(test_many_files_are_synced_a_few_at_once),
+        TEST(test_a_file_is_synced_before_it_is_closed_or_rotated),
+        TEST(test_a_sync_that_fails_is_counted_and_ends),
+        TEST(test_without_the_option_nothing_is_synced),
         TEST(test_a_batch_settles_when_all_of_its_files_have_their_share),
         TEST(test_directories_of_the_template_are_made),
         TEST(test_streams_and_days_part_where_the_template_says_so),
