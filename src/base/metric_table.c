@@ -128,6 +128,9 @@ const struct metric metric_table[METRIC_COUNT] = {
           "Age of the oldest position that is not saved yet; 0: all are saved."),
     GAUGE(METRIC_POSITIONS_CONTAINERS, "positions_containers",
           "Containers whose position is kept."),
+    COUNTER(METRIC_POSITIONS_OUTPUTS_SHORTER, "positions_outputs_shorter_total",
+            "Output files found shorter at the start than the positions say: lines that were "
+            "written are gone, by a power loss or because somebody cut the file."),
 #undef GROUP
 #define GROUP "Ring"
     GAUGE(METRIC_RING_IN_FLIGHT, "ring_operations_in_flight", "Operations the kernel is at.",

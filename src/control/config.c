@@ -15,6 +15,7 @@
 #define ENGINE_PART_BYTES 16384
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const output_syncs[] = {"positions", "never", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 
 #define OPT_(opt_name, opt_type, field, lo, hi, dflt, names, text)                                 \
@@ -126,6 +127,12 @@ static const struct option options[] = {
     OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
                  "A write that failed (disk full, say) is tried again this often; nothing is "
                  "dropped."),
+    OPT_ENUM("output.sync", output_sync, "never", output_syncs,
+             "positions: before each save of the positions every output file that was written to "
+             "is synced to the disk, so that no position says more than the files hold after a "
+             "power loss; with hundreds of busy files that is hundreds of syncs a second. never: "
+             "left to the system; a file that a power loss has made shorter is reported at the "
+             "next start."),
     OPT_STRING("positions.path", positions_path, "0", "4096", NULL,
                "File that keeps where each log was left, over restarts and crashes. Default: "
                ".ringtail/positions in the output directory; with output to stdout, none."),

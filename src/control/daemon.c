@@ -10,11 +10,13 @@
 #include "ringtail/control/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ringtail/base/clock.h"
@@ -63,7 +65,9 @@ struct daemon {
     struct op grace_op;
     enum daemon_state state;
     bool sink_closed, grace_over;
-    int sink_error; /* the last one reported; 0: the sink works */
+    uint64_t outputs_shorter; /* files, found at the start */
+    int sink_error;           /* the last one reported; 0: the sink works */
+    int sync_error;           /* the last one reported; 0: there was none */
     int exit_code;
     char self_id[REPLY_ID_LEN + 1];
 };
@@ -215,6 +219,10 @@ static void watch_sink(struct daemon *d)
 {
     int error = d->sink->last_error;
 
+    if (d->sink->sync_error != d->sync_error)
+        log_error("Output can't be synced to the disk, a power loss may cost lines",
+                  LOG_STR("output", d->config->output_path), LOG_ERRNO(d->sink->sync_error));
+    d->sync_error = d->sink->sync_error;
     if (error == d->sink_error)
         return;
     if (error == 0)
@@ -305,6 +313,7 @@ static int open_sink(struct daemon *d)
         .on_closed = positions_output_closed,
         .on_moved = positions_output_moved,
         .ctx = &d->positions,
+        .sync = c->output_sync == OUTPUT_SYNC_POSITIONS,
     };
     char why[256] = "";
     int r;
@@ -362,6 +371,27 @@ static bool collect_positions(void *ctx, struct positions *p)
     return true;
 }
 
+/*
+ * Positions say what has settled, and what has settled is in the output, unless the power was lost
+ * before it reached the disk (output.sync) or somebody has cut the file. What is missing then is
+ * not read again: that it is missing has to be said at least.
+ */
+static void tell_shorter_outputs(struct daemon *d)
+{
+    const struct positions *p = &d->positions;
+
+    for (struct table_link *l = table_next(&p->outputs, NULL); l; l = table_next(&p->outputs, l)) {
+        const struct position_output *o = container_of(l, struct position_output, by_key);
+
+        if (o->elsewhere == 0)
+            continue;
+        d->outputs_shorter++;
+        log_error("Output file is shorter than it was, lines that were written are gone",
+                  LOG_STR("file", o->path), LOG_INT("bytes_missing", o->elsewhere),
+                  LOG_STR("reason", "a power loss, or somebody has cut it"));
+    }
+}
+
 /* Positions lie beside the output that they belong to, unless told otherwise. */
 static int open_positions(struct daemon *d)
 {
@@ -387,17 +417,13 @@ static int open_positions(struct daemon *d)
     if (!output_is_directory(c))
         return 0;
     r = recovery_run(&d->positions, c->output_path, &found);
+    tell_shorter_outputs(d);
     if (r < 0)
         log_error("Output of the last run can't be read back", LOG_STR("output", c->output_path),
                   LOG_ERRNO(r));
     else if (found.files > 0)
         log_info("Output is ahead of the positions, read back", LOG_INT("files", found.files),
                  LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
-    if (found.missing_bytes > 0)
-        log_error("Output has lost lines that were written before",
-                  LOG_STR("output", c->output_path), LOG_INT("bytes", found.missing_bytes),
-                  LOG_STR("reason", "files are shorter than when the positions were saved: cut by "
-                                    "somebody, or by a loss of power"));
     return r;
 }
 
@@ -440,6 +466,7 @@ static int wire(struct daemon *d)
     d->waker = (struct ring_waker){.fn = on_wake, .ctx = d};
     ring_add_waker(d->ring, &d->waker);
     d->grace_op.done = on_grace_over;
+    d->meters.outputs_shorter = d->outputs_shorter;
     d->meters.ring = d->ring;
     d->meters.sink = d->sink;
     d->meters.gather = &d->gather;

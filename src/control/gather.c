@@ -85,11 +85,18 @@ void gather_set_barrier(struct gather *g)
 {
     g->barrier = g->handed_over;
     g->before_barrier = g->outstanding;
+    g->sync_owed = true;
 }
 
-bool gather_is_settled(const struct gather *g)
+bool gather_is_settled(struct gather *g)
 {
-    return g->before_barrier == 0;
+    if (g->before_barrier > 0)
+        return false;
+    if (g->sync_owed) {
+        g->sync_owed = false;
+        sink_sync(g->sink);
+    }
+    return !g->sink->syncing;
 }
 
 int64_t gather_paused_ns(const struct gather *g)

@@ -27,6 +27,7 @@ struct gather {
     uint64_t handed_over;    /* serial of the last batch handed over */
     uint64_t barrier;        /* 0, or: batches up to this serial … */
     uint64_t before_barrier; /* … of which so many have not settled */
+    bool sync_owed;          /* for the barrier */
     uint64_t outstanding;    /* batches handed over and not settled */
     uint64_t lines, bytes;   /* taken in */
     uint64_t lines_settled;
@@ -43,9 +44,10 @@ int gather_line(struct gather *g, struct source *source, const struct line *line
 /** Hands the open batch over. */
 void gather_hand_over(struct gather *g);
 
-/** From now on gather_is_settled tells whether everything handed over so far has settled. */
+/** From now on gather_is_settled tells whether everything handed over so far has settled, and the
+ * sink, which is told to sync once that is so, has done that too. */
 void gather_set_barrier(struct gather *g);
-bool gather_is_settled(const struct gather *g);
+bool gather_is_settled(struct gather *g);
 
 /** How long reading has paused, all told. */
 int64_t gather_paused_ns(const struct gather *g);

@@ -243,6 +243,8 @@ static void fill_records(struct meters *m)
     metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), lost);
     metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "write_failed"),
                (double)m->sink->errors);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "sync_failed"),
+               (double)m->sink->sync_errors);
     metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_SIZE, "dispatcher", "memory"), queued);
     metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind),
                MIN(queued / limit, 1));
@@ -305,6 +307,7 @@ void meters_fill(void *ctx, struct metrics *metrics)
     set(m, METRIC_POSITIONS_SAVE_ERRORS, (double)m->positions->save_errors);
     set(m, METRIC_POSITIONS_AGE, seconds(positions_age_ns(m->positions, clock_mono_ns())));
     set(m, METRIC_POSITIONS_CONTAINERS, (double)m->positions->table.count);
+    set(m, METRIC_POSITIONS_OUTPUTS_SHORTER, (double)m->outputs_shorter);
     fill_records(m);
     fill_engine(m);
     fill_ring(m, &in_flight);

@@ -23,6 +23,7 @@ struct meters {
     struct discovery *discovery;
     struct positions *positions;
     int64_t started_at_ns;
+    uint64_t outputs_shorter;            /* found at the start */
     struct metric_series *send_duration; /* NULL: nothing has settled yet */
 };
 

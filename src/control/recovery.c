@@ -264,7 +264,5 @@ int recovery_run(struct positions *p, const char *directory, struct recovery_res
             r = visit(p, entry->fts_path + directory_len + 1, entry, ret);
     }
     (void)fts_close(fts);
-    for (struct table_link *l = table_next(&p->outputs, NULL); l; l = table_next(&p->outputs, l))
-        ret->missing_bytes += container_of(l, struct position_output, by_key)->elsewhere;
     return r;
 }

@@ -10,7 +10,6 @@
 
 struct recovery_result {
     uint64_t files, lines, torn;
-    uint64_t missing_bytes; /* that were settled, and are in no file any more */
 };
 
 /**

@@ -9,6 +9,8 @@
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
 
+#include "support/metrics_page.h"
+
 #include "admin_peer.h"
 
 #define PREFIX "log_capturer_"
@@ -156,9 +158,9 @@ static void test_a_live_page_has_all_that_users_know(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(owed); i++)
         assert_owed(w, page.data, &owed[i]);
     assert_promtool_accepts(w, &page);
-    assert_true(admin_peer_page_sum(&page, series("container_lines_total", s)) == 100);
-    assert_true(admin_peer_page_sum(&page, series("containers_monitored", s)) == 1);
-    assert_true(admin_peer_page_sum(&page, PREFIX "total_containers_monitored") == 1);
+    assert_true(metrics_page_sum(&page, series("container_lines_total", s)) == 100);
+    assert_true(metrics_page_sum(&page, series("containers_monitored", s)) == 1);
+    assert_true(metrics_page_sum(&page, PREFIX "total_containers_monitored") == 1);
     assert_null(strstr(page.data, "deadline"));
     buf_finish(&page);
     world_stop(w);
@@ -171,12 +173,12 @@ static bool are_balanced(struct world *w, void *ctx)
 
     if (!admin_peer_get(look->port, &look->page))
         return false;
-    read = admin_peer_page_sum(&look->page, PREFIX "records_read_total");
-    settled = admin_peer_page_sum(&look->page, PREFIX "records_settled_total");
-    queued = admin_peer_page_sum(&look->page, PREFIX "records_queued");
-    lost = admin_peer_page_sum(&look->page, PREFIX "records_lost_total");
+    read = metrics_page_sum(&look->page, PREFIX "records_read_total");
+    settled = metrics_page_sum(&look->page, PREFIX "records_settled_total");
+    queued = metrics_page_sum(&look->page, PREFIX "records_queued");
+    lost = metrics_page_sum(&look->page, PREFIX "records_lost_total");
     if (read !=
-        settled + queued + lost + admin_peer_page_sum(&look->page, PREFIX "records_filtered_total"))
+        settled + queued + lost + metrics_page_sum(&look->page, PREFIX "records_filtered_total"))
         world_fail(w, "%.0f read, but %.0f settled, %.0f queued, %.0f lost", read, settled, queued,
                    lost);
     return read >= 20000;

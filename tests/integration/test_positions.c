@@ -14,6 +14,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
 
+#include "admin_peer.h"
 #include "ledger.h"
 
 #define ASIDE "Positions can't be used and are set aside: logs are read from --since on"
@@ -301,11 +302,81 @@ static void test_kills_with_rotated_files(void **state)
                                      NULL});
 }
 
+static void test_kills_with_synced_output(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "output.sync=positions", "--set", "output.rotate_bytes=4KiB",
+                                     "--set", "output.rotate_keep=1000", NULL});
+}
+
 static void test_kills_with_stream_rotation(void **state)
 {
     kill_often(*state, false,
                (const char *const[]){"--set", "positions.interval=10ms", "--set",
                                      "stream.rotation_interval=200ms", NULL});
+}
+
+/* ---- what a power loss leaves ---- */
+
+struct growing {
+    struct ledger *ledger;
+    struct sim_container *container;
+};
+
+/* Whether the positions say that the container's file has more than 1000 bytes; says a line if not,
+ * because there is nothing to save without one. */
+static bool is_size_saved(struct world *w, void *ctx)
+{
+    const struct growing *g = ctx;
+    struct buf file = {0};
+    const char *entry, *size = NULL;
+    bool saved;
+
+    read_positions(w, &file);
+    assert_int_equal(0, buf_append_char(&file, '\0'));
+    entry = strstr(file.data, "\"outputs\"");
+    entry = entry ? strstr(entry, sim_container_id(g->container)) : NULL;
+    size = entry ? strstr(entry, "\"size\":") : NULL;
+    saved = size && strtol(size + 7, NULL, 10) > 1000;
+    buf_finish(&file);
+    if (!saved)
+        ledger_say_many(g->ledger, g->container, "one more line", 1);
+    return saved;
+}
+
+static void test_a_shorter_output_is_reported(void **state)
+{
+    static const char said[] =
+        "Output file is shorter than it was, lines that were written are gone";
+    struct world *w = *state;
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c, *whole;
+    char path[256];
+    struct stat st;
+
+    world_engine(w, NULL);
+    c = sim_add(w->sim, NULL);
+    whole = sim_add(w->sim, NULL);
+    world_run(w, "--set", "positions.interval=10ms");
+    world_wait_log(w, "Following containers", NULL, 1);
+    ledger_say_many(l, whole, "a line", 20);
+    world_wait(w, "a size is saved", is_size_saved, &(struct growing){.ledger = l, .container = c});
+    ledger_wait(l);
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, said, NULL));
+    ledger_kill(w);
+    snprintf(path, sizeof path, "%s/%s.ndjson", w->out_dir, sim_container_id(c));
+    assert_int_equal(0, stat(path, &st));
+    assert_int_equal(0, truncate(path, 100));
+    world_run(w, ADMIN_PEER_ARGS);
+    world_wait_log(w, said, sim_container_id(c), 1);
+    world_assert_within(w, ringtail_proc_log_number(&w->ringtail, said, "bytes_missing"), 900,
+                        st.st_size - 100);
+    assert_true(
+        admin_peer_sum(w, admin_peer_port(w), "log_capturer_positions_outputs_shorter_total") == 1);
+    assert_int_equal(1, ringtail_proc_log_count(&w->ringtail, said, NULL));
+    world_stop_early(w);
+    ledger_destroy(l);
 }
 
 /* ---- one at a time ---- */
@@ -366,6 +437,9 @@ int main(void)
         WORLD_TEST("S42 SIGKILL with one file for all", test_kills_with_one_file_for_all),
         WORLD_TEST("S42 SIGKILL with a file per stream", test_kills_with_a_file_per_stream),
         WORLD_TEST("S42 SIGKILL with rotated files", test_kills_with_rotated_files),
+        WORLD_TEST("S42 SIGKILL with output that is synced", test_kills_with_synced_output),
+        WORLD_TEST("an output file that has become shorter is reported",
+                   test_a_shorter_output_is_reported),
         WORLD_TEST("S42 SIGKILL with a stream rotation every 200 ms",
                    test_kills_with_stream_rotation),
         WORLD_TEST("a second ringtail on the same positions is refused",

@@ -9,6 +9,9 @@
 
 #include "ringtail/base/option.h"
 
+/** output.sync, in the order of its values. */
+enum output_sync { OUTPUT_SYNC_POSITIONS, OUTPUT_SYNC_NEVER };
+
 struct config {
     char *engine_url;
     int64_t engine_request_timeout_ms;
@@ -39,6 +42,7 @@ struct config {
     int64_t output_rotate_bytes, output_rotate_keep;
     int64_t output_open_files_max;
     int64_t output_retry_ms;
+    int output_sync; /* enum output_sync */
 
     char *positions_path;
     int64_t positions_interval_ms, positions_keep_ms;

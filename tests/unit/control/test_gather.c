@@ -22,6 +22,8 @@ struct slow_sink {
     struct sink sink;
     struct batch *batches[BATCHES_MAX];
     size_t first, count; /* settled, and taken in all */
+    bool syncs_take_time;
+    unsigned syncs;
 };
 
 struct fixture {
@@ -42,7 +44,17 @@ static void slow_submit(struct sink *sink, struct batch *batch)
     sink->queued_bytes += batch->bytes;
 }
 
-static const struct sink_ops slow_ops = {.kind = "slow", .submit = slow_submit};
+/* Syncs until the test says that it has. */
+static void slow_sync(struct sink *sink)
+{
+    struct slow_sink *s = container_of(sink, struct slow_sink, sink);
+
+    assert_false(sink->syncing);
+    sink->syncing = s->syncs_take_time;
+    s->syncs++;
+}
+
+static const struct sink_ops slow_ops = {.kind = "slow", .submit = slow_submit, .sync = slow_sync};
 
 static void on_pause(void *ctx, bool paused)
 {
@@ -227,6 +239,24 @@ static void test_the_barrier_stands_until_all_before_it_has_settled(void **state
     assert_true(gather_is_settled(&f->gather));
 }
 
+static void test_the_barrier_stands_until_the_sink_has_synced(void **state)
+{
+    struct fixture *f = *state;
+
+    f->slow.syncs_take_time = true;
+    gather_much(f);
+    gather_set_barrier(&f->gather);
+    assert_false(gather_is_settled(&f->gather));
+    assert_int_equal(0, f->slow.syncs);
+    settle_one(f);
+    assert_false(gather_is_settled(&f->gather));
+    assert_false(gather_is_settled(&f->gather));
+    assert_int_equal(1, f->slow.syncs);
+    f->slow.sink.syncing = false;
+    assert_true(gather_is_settled(&f->gather));
+    assert_int_equal(1, f->slow.syncs);
+}
+
 #define GATHERING(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -237,6 +267,7 @@ int main(void)
         GATHERING(test_a_line_in_a_buffer_of_its_own_is_taken_without_copying),
         GATHERING(test_reading_pauses_when_the_queue_is_full_and_resumes_at_half),
         GATHERING(test_the_barrier_stands_until_all_before_it_has_settled),
+        GATHERING(test_the_barrier_stands_until_the_sink_has_synced),
     };
 
     return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
