@@ -319,6 +319,30 @@ static void test_a_paused_container_is_left_alone(void **state)
     world_stop(w);
 }
 
+static void test_a_paused_container_is_not_stuck(void **state)
+{
+    struct world *w = *state;
+    struct speaker *s;
+
+    world_engine(w, NULL);
+    s = world_speaker(w, "pauses");
+    world_run(w, "--set", "stream.rotation_interval=200ms", "--set", "stream.stuck_grace=500ms");
+    say_many(s, "before", 3);
+    world_wait_all(w);
+    assert_int_equal(0, sim_container_pause(s->container));
+    world_wait_log(w, "Stream rotated successfully", speaker_mark(s), 12);
+    assert_int_equal(0, sim_container_unpause(s->container));
+    say_many(s, "after", 3);
+    world_wait_all(w);
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail,
+                                                "Stream rotation stuck - possible deadlock", NULL));
+    assert_int_equal(
+        0, ringtail_proc_log_count(&w->ringtail,
+                                   "Stream had fallen silent while its container went on, replaced",
+                                   NULL));
+    world_stop(w);
+}
+
 /* ---- S40 ---- */
 
 static bool has_name(struct world *w, void *ctx)
@@ -427,6 +451,7 @@ int main(void)
                    test_a_die_event_before_ten_thousand_lines),
         WORLD_TEST("S35 a die event alone ends no stream", test_a_die_event_alone_ends_no_stream),
         WORLD_TEST("S39 a paused container is left alone", test_a_paused_container_is_left_alone),
+        WORLD_TEST("S39 a paused container is not stuck", test_a_paused_container_is_not_stuck),
         WORLD_TEST("S40 a renamed container goes on under its new name",
                    test_a_renamed_container_goes_on_under_its_new_name),
         WORLD_TEST("S40 a container made anew is another one",
