@@ -1,13 +1,16 @@
 /*
  * The registry of series. Owns every series; a family lists those of one metric in the order in
- * which they were made. Shares label texts with snapshots, by a count that any thread may lower.
+ * which they were made. Shares the layout of its lines, and with it the label texts, with
+ * snapshots, by counts that any thread may lower.
  *
  * Invariants: a series that is not dropped is in at most one group; those that linger are in one
- * list, the longest dropped first; `refused` is in no family and takes what has no place.
+ * list, the longest dropped first; `refused` is in no family and takes what has no place; a layout
+ * that is there has every series in it.
  */
 #include "ringtail/base/metric.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +26,8 @@ struct metrics {
     struct list lingering;
     size_t labelled_count; /* series that count against series_max */
     size_t series_count, counts_count;
+    struct metrics_layout *layout; /* NULL: series have come or gone since the last one */
+    struct metric_series **order;  /* of the layout's lines */
     struct metric_series refused;
 };
 
@@ -90,12 +95,51 @@ static void labels_unref(struct metric_labels *l)
         free(l);
 }
 
-/* ---- series ---- */
+/* ---- layouts ---- */
 
-static size_t counts_of(const struct metric *metric)
+static void layout_unref(struct metrics_layout *l)
 {
-    return metric->kind == METRIC_HISTOGRAM ? metric->bounds_count + 1 : 0;
+    if (!l || atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < l->lines_count; i++)
+        labels_unref(l->lines[i].labels);
+    free(l);
 }
+
+static void forget_layout(struct metrics *m)
+{
+    layout_unref(m->layout);
+    free(m->order);
+    m->layout = NULL;
+    m->order = NULL;
+}
+
+static int make_layout(struct metrics *m)
+{
+    size_t count = m->series_count, i = 0;
+
+    if (m->layout)
+        return 0;
+    m->order = malloc(count * sizeof(struct metric_series *));
+    m->layout = malloc(sizeof *m->layout + count * sizeof *m->layout->lines);
+    if (!m->order || !m->layout) {
+        free(m->layout);
+        m->layout = NULL;
+        forget_layout(m);
+        return -ENOMEM;
+    }
+    atomic_init(&m->layout->refs, 1);
+    m->layout->lines_count = count;
+    for (enum metric_id id = 0; id < METRIC_COUNT; id++) {
+        LIST_FOR_EACH_ENTRY (s, &m->families[id], struct metric_series, in_family) {
+            m->layout->lines[i] = (struct metrics_line){s->metric, labels_ref(s->labels)};
+            m->order[i++] = s;
+        }
+    }
+    return 0;
+}
+
+/* ---- series ---- */
 
 static bool is_labelled(const struct metric *metric)
 {
@@ -105,7 +149,7 @@ static bool is_labelled(const struct metric *metric)
 static struct metric_series *series_create(struct metrics *m, enum metric_id id, struct slice key)
 {
     const struct metric *metric = &metric_table[id];
-    struct metric_series *s = calloc(1, sizeof *s + counts_of(metric) * sizeof *s->counts);
+    struct metric_series *s = calloc(1, sizeof *s + metric_counts(metric) * sizeof *s->counts);
 
     if (!s)
         return NULL;
@@ -114,14 +158,15 @@ static struct metric_series *series_create(struct metrics *m, enum metric_id id,
         free(s);
         return NULL;
     }
-    s->counts = counts_of(metric) > 0 ? (uint64_t *)(s + 1) : NULL;
+    s->counts = metric_counts(metric) > 0 ? (uint64_t *)(s + 1) : NULL;
     s->metric = metric;
     s->metrics = m;
     list_append(&m->families[id], &s->in_family);
     table_insert(&m->by_labels, &s->by_labels, slice_of(s->labels->text, s->labels->len));
     m->series_count++;
-    m->counts_count += counts_of(metric);
+    m->counts_count += metric_counts(metric);
     m->labelled_count += is_labelled(metric);
+    forget_layout(m);
     return s;
 }
 
@@ -129,11 +174,12 @@ static void series_destroy(struct metric_series *s)
 {
     struct metrics *m = s->metrics;
 
+    forget_layout(m);
     list_remove(&s->link);
     list_remove(&s->in_family);
     table_remove(&m->by_labels, &s->by_labels);
     m->series_count--;
-    m->counts_count -= counts_of(s->metric);
+    m->counts_count -= metric_counts(s->metric);
     m->labelled_count -= is_labelled(s->metric);
     labels_unref(s->labels);
     free(s);
@@ -275,6 +321,7 @@ struct metrics *metrics_destroy(struct metrics *m)
         LIST_FOR_EACH_ENTRY (s, &m->families[id], struct metric_series, in_family)
             series_destroy(s);
     }
+    forget_layout(m);
     table_finish(&m->by_labels);
     free(m);
     return NULL;
@@ -285,33 +332,27 @@ struct metrics *metrics_destroy(struct metrics *m)
 struct metrics_snapshot *metrics_snapshot(struct metrics *m, int64_t now_mono_ns)
 {
     struct metrics_snapshot *snapshot;
-    struct metric_sample *sample;
     uint64_t *counts;
 
     forget_lingered(m, now_mono_ns);
     metric_set(metrics_plain(m, METRIC_SERIES), (double)m->labelled_count);
-    snapshot = malloc(sizeof *snapshot + m->series_count * sizeof *sample +
+    if (make_layout(m) < 0)
+        return NULL;
+    snapshot = malloc(sizeof *snapshot + m->series_count * sizeof *snapshot->values +
                       m->counts_count * sizeof *counts);
     if (!snapshot)
         return NULL;
-    sample = snapshot->samples;
-    counts = (uint64_t *)(snapshot->samples + m->series_count);
-    for (enum metric_id id = 0; id < METRIC_COUNT; id++) {
-        size_t len = counts_of(&metric_table[id]);
+    snapshot->layout = m->layout;
+    snapshot->values = (double *)(snapshot + 1);
+    snapshot->counts = counts = (uint64_t *)(snapshot->values + m->series_count);
+    atomic_fetch_add_explicit(&m->layout->refs, 1, memory_order_relaxed);
+    for (size_t i = 0; i < m->series_count; i++) {
+        const struct metric_series *s = m->order[i];
 
-        LIST_FOR_EACH_ENTRY (s, &m->families[id], struct metric_series, in_family) {
-            *sample++ = (struct metric_sample){
-                .metric = s->metric,
-                .labels = labels_ref(s->labels),
-                .value = s->value,
-                .counts = counts,
-            };
-            if (len > 0)
-                memcpy(counts, s->counts, len * sizeof *counts);
-            counts += len;
-        }
+        snapshot->values[i] = s->value;
+        for (size_t k = 0; k < metric_counts(s->metric); k++)
+            *counts++ = s->counts[k];
     }
-    snapshot->samples_count = m->series_count;
     return snapshot;
 }
 
@@ -319,8 +360,7 @@ struct metrics_snapshot *metrics_snapshot_destroy(struct metrics_snapshot *s)
 {
     if (!s)
         return NULL;
-    for (size_t i = 0; i < s->samples_count; i++)
-        labels_unref(s->samples[i].labels);
+    layout_unref(s->layout);
     free(s);
     return NULL;
 }

@@ -20,6 +20,12 @@ static inline struct slice metric_labels_text(const struct metric_labels *l)
     return slice_of(l->text + METRIC_KEY_BYTES, l->len - METRIC_KEY_BYTES);
 }
 
+/** How many buckets its series have. */
+static inline size_t metric_counts(const struct metric *metric)
+{
+    return metric->kind == METRIC_HISTOGRAM ? metric->bounds_count + 1 : 0;
+}
+
 struct metric_sample {
     const struct metric *metric;
     struct metric_labels *labels;
@@ -27,8 +33,22 @@ struct metric_sample {
     const uint64_t *counts; /* HISTOGRAM */
 };
 
-/** One allocation: samples in the table's order, and behind them the counts of all histograms. */
+/**
+ * Which lines there are, in the table's order. Made anew only when series come or go, and shared by
+ * the snapshots between, by a count that any thread may lower: it is what holds on to the labels.
+ */
+struct metrics_layout {
+    atomic_uint refs;
+    size_t lines_count;
+    struct metrics_line {
+        const struct metric *metric;
+        struct metric_labels *labels;
+    } lines[];
+};
+
+/** One allocation: the numbers in the layout's order, and the counts of all histograms. */
 struct metrics_snapshot {
-    size_t samples_count;
-    struct metric_sample samples[];
+    struct metrics_layout *layout;
+    double *values;
+    uint64_t *counts;
 };

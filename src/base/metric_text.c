@@ -120,19 +120,22 @@ int metrics_render(const struct metrics_snapshot *s, struct buf *out)
 {
     struct writer w = {.out = out};
     const struct metric *family = NULL;
+    const uint64_t *counts = s->counts;
 
-    for (size_t i = 0; i < s->samples_count && w.error == 0; i++) {
-        const struct metric_sample *sample = &s->samples[i];
+    for (size_t i = 0; i < s->layout->lines_count && w.error == 0; i++) {
+        const struct metrics_line *line = &s->layout->lines[i];
+        struct metric_sample sample = {line->metric, line->labels, s->values[i], counts};
 
-        if (sample->metric != family)
-            put_head(&w, sample->metric);
-        family = sample->metric;
+        counts += metric_counts(line->metric);
+        if (line->metric != family)
+            put_head(&w, line->metric);
+        family = line->metric;
         if (family->kind == METRIC_HISTOGRAM) {
-            put_histogram(&w, sample);
+            put_histogram(&w, &sample);
             continue;
         }
-        put_name(&w, sample, "", NULL);
-        put_number(&w, sample->value);
+        put_name(&w, &sample, "", NULL);
+        put_number(&w, sample.value);
         put_str(&w, "\n");
     }
     return w.error;

@@ -221,7 +221,7 @@ void metric_observe(struct metric_series *s, double value);
 struct metrics_snapshot;
 
 /**
- * Copies all numbers (labels are shared, not copied) and forgets what has lingered long enough.
+ * Copies all numbers, shares the labels, and forgets what has lingered long enough.
  * The ring's thread. NULL without memory.
  */
 struct metrics_snapshot *metrics_snapshot(struct metrics *m, int64_t now_mono_ns);
