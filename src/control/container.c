@@ -91,7 +91,6 @@ struct container *container_create(struct containers *all, const char *id)
     if (!c)
         return NULL;
     c->all = all;
-    c->position_next = UINT64_MAX;
     memcpy(c->id, id, sizeof c->id);
     memcpy(c->id_short, id, sizeof c->id_short - 1);
     c->state = CONTAINER_IDLE;
@@ -119,15 +118,16 @@ bool container_is_busy(const struct container *c)
            op_in_flight(&c->backoff_op);
 }
 
-/* One that is not followed has none: what it writes is not wanted, so far. */
+/* What was never read, and is not to be, has no position. */
 void container_put_position(struct container *c)
 {
+    bool is_wanted = (c->wanted || c->catching_up) && c->state != CONTAINER_IGNORED;
     struct position_state state = state_of(c);
 
-    if (c->state == CONTAINER_IGNORED)
-        positions_forget(c->all->positions, c->id);
-    else
+    if (is_wanted || splice_has_history(&c->history) || !written_is_empty(&c->written))
         positions_put(c->all->positions, c->id, &state);
+    else
+        positions_forget(c->all->positions, c->id);
 }
 
 void container_free(struct container *c)

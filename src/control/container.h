@@ -105,7 +105,7 @@ struct container {
     int64_t newest_ts_ns;
     struct container_meters meters;
     int64_t heartbeat_at_mono_ns;
-    uint64_t position_next; /* the history's, as of its last position; UINT64_MAX: it has none */
+    uint64_t position_next; /* the history's, as of its last position */
     bool position_is_open;  /* there was an open line then */
 
     unsigned rotation_level;

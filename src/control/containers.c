@@ -228,7 +228,8 @@ void containers_put_positions(struct containers *all)
         struct container *c = container_of(l, struct container, by_id);
 
         /* A line that was open may have ended without another record. */
-        if (c->history.next != c->position_next || c->history.has_owed || c->position_is_open)
+        if (c->history.next != c->position_next || c->history.next == 0 || c->history.has_owed ||
+            c->position_is_open)
             container_put_position(c);
         c->position_next = c->history.next;
         c->position_is_open = line_joiner_is_open(&c->joiner);

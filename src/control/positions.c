@@ -28,10 +28,10 @@
 #define HASH_SEED 1
 /* A line may carry a stamp from this much before it could be read. */
 #define RESUME_MARGIN_NS NSEC_PER_SEC
-/* A file that is not written to any more is told from one that the positions have never heard of
- * by its time alone, once that is safe; and a closed one may well be opened again. */
-#define MOVED_KEPT_NS (10 * NSEC_PER_SEC)
-#define CLOSED_KEPT_NS (3600 * NSEC_PER_SEC)
+/* A file that is not written to any more is told from one that the positions have never heard of by
+ * its time alone, once that is safe. Those of the last run may well be opened again. */
+#define LEFT_KEPT_NS (10 * NSEC_PER_SEC)
+#define LOADED_KEPT_NS (3600 * NSEC_PER_SEC)
 #define LOCK_TRIES 100
 #define LOCK_PAUSE_MS 20
 
@@ -278,7 +278,7 @@ static struct position_output *output_entry(struct positions *p, const char *pat
 
 /* A file without an entry is looked through by its time, after a crash. */
 static void put_output(struct positions *p, const char *path, uint64_t device, uint64_t inode,
-                       uint64_t size, bool moved, int64_t left_at_mono_ns)
+                       uint64_t size, bool moved, int64_t keep_until_mono_ns)
 {
     struct position_output *o = p->enabled ? output_entry(p, path, device, inode) : NULL;
 
@@ -286,7 +286,7 @@ static void put_output(struct positions *p, const char *path, uint64_t device, u
         return;
     o->size = size;
     o->moved = moved;
-    o->left_at_mono_ns = left_at_mono_ns;
+    o->keep_until_mono_ns = keep_until_mono_ns;
 }
 
 void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
@@ -295,16 +295,27 @@ void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t
     put_output(ctx, path, device, inode, size, false, 0);
 }
 
+void positions_output_found(struct positions *p, const char *path, uint64_t device, uint64_t inode,
+                            uint64_t size)
+{
+    const struct position_output *o = positions_output(p, device, inode);
+
+    if (o && strcmp(o->path, path) != 0)
+        positions_output_moved(p, o->path, device, inode, size);
+    else
+        put_output(p, path, device, inode, size, false, clock_mono_ns() + LOADED_KEPT_NS);
+}
+
 void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
                              uint64_t size)
 {
-    put_output(ctx, path, device, inode, size, false, clock_mono_ns());
+    put_output(ctx, path, device, inode, size, false, clock_mono_ns() + LEFT_KEPT_NS);
 }
 
 void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
                             uint64_t size)
 {
-    put_output(ctx, path, device, inode, size, true, clock_mono_ns());
+    put_output(ctx, path, device, inode, size, true, clock_mono_ns() + LEFT_KEPT_NS);
 }
 
 /* ---- loading ---- */
@@ -387,7 +398,7 @@ static int parse_output(struct positions *p, yyjson_val *v)
         return -ENOMEM;
     o->size = yyjson_get_uint(yyjson_obj_get(v, "size"));
     o->moved = yyjson_get_bool(yyjson_obj_get(v, "moved"));
-    o->left_at_mono_ns = clock_mono_ns(); /* until it is opened again */
+    o->keep_until_mono_ns = clock_mono_ns() + LOADED_KEPT_NS;
     return 0;
 }
 
@@ -603,10 +614,9 @@ static void prune_outputs(struct positions *p, int64_t now_mono_ns)
 
     while (next) {
         struct position_output *o = container_of(next, struct position_output, by_key);
-        int64_t kept_ns = o->moved ? MOVED_KEPT_NS : CLOSED_KEPT_NS;
 
         next = table_next(&p->outputs, next);
-        if (o->left_at_mono_ns && now_mono_ns - o->left_at_mono_ns > kept_ns)
+        if (o->keep_until_mono_ns && now_mono_ns > o->keep_until_mono_ns)
             output_free(p, o);
     }
 }

@@ -55,9 +55,9 @@ struct position_output {
     struct position_output_key key;
     char *path; /* relative to the output's directory */
     uint64_t size;
-    bool moved;              /* rotated, or taken away: what has the path now is another file */
-    int64_t left_at_mono_ns; /* not written to since; 0: it is in use */
-    uint64_t elsewhere;      /* so many of its last bytes are in the files that came after it */
+    bool moved;                 /* rotated, or taken away: what has the path now is another file */
+    int64_t keep_until_mono_ns; /* not written to any more; 0: it is in use */
+    uint64_t elsewhere;         /* so many of its last bytes are in the files that came after it */
 };
 
 enum positions_state {
@@ -154,6 +154,10 @@ void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t
 void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
                              uint64_t size);
 void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                            uint64_t size);
+
+/** Before the ring runs: it lies there, and the position of each of its lines is known. */
+void positions_output_found(struct positions *p, const char *path, uint64_t device, uint64_t inode,
                             uint64_t size);
 
 /** The output file as loaded; NULL: not known. */

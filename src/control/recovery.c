@@ -191,26 +191,12 @@ static uint64_t unknown_from(const struct positions *p, const char *path, const 
                                                                  : size;
 }
 
-/* From now on the positions know the file as it is. */
-static void note_output(struct positions *p, const char *path, int fd)
-{
-    struct stat st;
-    struct position_output *o;
-
-    if (fstat(fd, &st) < 0)
-        return;
-    o = positions_output(p, st.st_dev, st.st_ino);
-    if (!o || strcmp(o->path, path) == 0)
-        positions_output_closed(p, path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
-    else
-        positions_output_moved(p, o->path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
-}
-
 static int visit(struct positions *p, const char *path, const FTSENT *entry,
                  struct recovery_result *ret)
 {
     uint64_t offset = unknown_from(p, path, entry->fts_statp);
     bool is_newer = offset < (uint64_t)entry->fts_statp->st_size;
+    struct stat st;
     int fd, r = 0;
 
     if (!is_newer && !positions_output(p, entry->fts_statp->st_dev, entry->fts_statp->st_ino))
@@ -220,8 +206,8 @@ static int visit(struct positions *p, const char *path, const FTSENT *entry,
         return -errno;
     if (is_newer)
         r = take_file(p, fd, offset, ret);
-    if (r == 0)
-        note_output(p, path, fd);
+    if (r == 0 && fstat(fd, &st) == 0)
+        positions_output_found(p, path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
     if (close(fd) < 0 && r == 0)
         r = -errno;
     return r;

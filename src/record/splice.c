@@ -367,8 +367,7 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
 
         ret->whole = level == 2;
         ret->has_since = now_ns >= newest_last;
-        ret->since_ns =
-            oldest_recent(h, newest_last) - (filters ? CLOCK_STEP_NS : SINCE_MARGIN_NS);
+        ret->since_ns = oldest_recent(h, newest_last) - (filters ? CLOCK_STEP_NS : SINCE_MARGIN_NS);
         return;
     }
     gap_s = (double)(now_ns - newest_last) / (double)NSEC_PER_SEC;

@@ -101,7 +101,7 @@ struct sink_file_options {
     sink_file_fn on_closed; /* it stays where it is, and may be opened again */
     sink_file_fn on_moved;  /* its path is, or will be, another file's */
     void *ctx;
-    bool sync;    /* sink_sync does something, and a file is synced before it is closed */
+    bool sync; /* sink_sync does something, and a file is synced before it is closed */
 };
 
 /**
