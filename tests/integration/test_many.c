@@ -51,8 +51,8 @@ static void test_a_thousand_short_lives_leave_nothing_behind(void **state)
     world_assert_within(w, descriptors, 3, 64);
     /* Up to open_files_max come and go; 750 containers that left one each would show. */
     world_assert_within(w, ringtail_proc_descriptors(&w->ringtail), 3, descriptors + 20);
-    /* 750 more containers have come and gone: not even 8 KiB may be left of each. */
-    world_assert_within(w, ringtail_proc_rss_kib(&w->ringtail) - rss_kib, -65536, 6000);
+    /* 750 more containers have come and gone: what is left of each are its series, for a while. */
+    world_assert_within(w, ringtail_proc_rss_kib(&w->ringtail) - rss_kib, -65536, 9000);
     world_stop(w);
 }
 
