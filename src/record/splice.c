@@ -74,8 +74,10 @@ static int append_mark(struct splice_history *h, struct splice_mark mark)
         grow(h);
     if (h->cap == 0)
         return -ENOMEM;
-    if (h->next - h->first == h->cap)
+    if (h->next - h->first == h->cap) {
         h->first++;
+        h->is_cut = true;
+    }
     *mark_at(h, h->next) = mark;
     h->next++;
     return 0;
@@ -103,6 +105,7 @@ const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t n
 
 int splice_restore(struct splice_history *h, const struct splice_mark *mark)
 {
+    h->is_cut = true;
     return append_mark(h, *mark);
 }
 
@@ -187,7 +190,7 @@ static bool is_open_end(const struct splice_history *h, const struct part *part)
  * of the other stream between them. */
 static bool is_at_edge(const struct splice_history *h, const struct part *part, uint64_t oldest)
 {
-    if (!is_part(part) || (h->next - h->first < h->marks_max && part->ts_ns >= h->floor_ns))
+    if (!is_part(part) || (!h->is_cut && part->ts_ns >= h->floor_ns))
         return false;
     for (uint64_t n = h->first; n < oldest; n++)
         if (((mark_at(h, n)->fingerprint ^ fingerprint_of(part)) & SPLICE_MARK_STDERR) == 0)

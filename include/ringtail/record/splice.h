@@ -52,6 +52,7 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
+    bool is_cut;               /* records were delivered before `first` */
     bool has_owed;             /* a mark with SPLICE_MARK_OWED was restored */
     uint32_t record_bytes_avg; /* what a record costs on the wire, lately */
     /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.

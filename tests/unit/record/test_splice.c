@@ -276,8 +276,11 @@ static void test_owed_parts_are_delivered_again(void **state)
     for (unsigned i = 0; i < 4; i++) /* two that are owed, two that are new */
         assert_int_equal(SPLICE_DELIVER, judge(&l, long_part_at(8)));
     assert_int_equal(4, l.history.next);
-    /* They are not owed any more. */
+    /* They are not owed any more, and there may have been more of them before. */
     open_level(&l, 2, -1);
+    assert_int_equal(SPLICE_DROP, judge(&l, long_part_at(8)));
+    assert_true(splice_is_unplaced(&l.cursor));
+    open_level(&l, SPLICE_LEVELS - 1, -1);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(SPLICE_DROP, judge(&l, long_part_at(8)));
     assert_int_equal(SPLICE_DELIVER, judge(&l, part_at(RECORD_STDOUT, 8, "end\n")));
