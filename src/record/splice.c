@@ -217,8 +217,8 @@ static enum splice_verdict judge_by_floor(struct splice_history *h, struct splic
         c->mode = SPLICE_BELOW;
         return SPLICE_DROP;
     }
-    /* A short tail that begins behind the floor may have begun too late. */
-    if (c->mode == SPLICE_SEEK && c->level < 2 && !h->floor_is_far)
+    /* A tail that begins behind the floor may have begun too late. */
+    if (c->mode == SPLICE_SEEK && c->tail > 0 && !is_last_level(c))
         return SPLICE_WIDEN;
     return deliver(c);
 }
@@ -388,8 +388,14 @@ void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_
 
     splice_plan(h, level, now_ns, ret);
     ret->whole = false; /* it has to go on where the other one ends */
-    if (level > 1 || !splice_has_history(h))
+    if (level > 1)
         return;
+    if (!splice_has_history(h)) {
+        /* As a rule the newest record is in front of the floor, or there is none. */
+        if (level == 0)
+            *ret = (struct splice_query){.tail = 1};
+        return;
+    }
     if (count > 1) {
         /* Over the time until now, so that a burst of long ago does not count as a rate. */
         double span_s = (double)(now_ns - mark_at(h, h->first)->ts_ns) / (double)NSEC_PER_SEC;

@@ -454,11 +454,18 @@ static void test_a_takeover_asks_for_next_to_nothing(void **state)
     splice_plan_takeover(&l.history, 2, START_NS + 8 * NSEC_PER_MSEC, 65536, &q);
     assert_false(q.whole);
     splice_history_finish(&l.history);
-    /* Without a history there is nothing to overlap with: all of it is still to come. */
+    /* Without a history the newest record says whether there is anything new. */
     l.history =
         (struct splice_history){.marks_max = 64, .floor_ns = INT64_MIN, .floor_is_far = true};
     splice_plan_takeover(&l.history, 0, START_NS, 65536, &q);
+    assert_int_equal(1, q.tail);
+    open_level(&l, 0, q.tail);
+    assert_int_equal(SPLICE_WIDEN, judge(&l, part_at(RECORD_STDOUT, 0, "a\n")));
+    splice_plan_takeover(&l.history, 1, START_NS, 65536, &q);
     assert_int_equal(-1, q.tail);
+    open_level(&l, 1, q.tail);
+    assert_int_equal(SPLICE_DELIVER, judge(&l, part_at(RECORD_STDOUT, 0, "a\n")));
+    splice_history_finish(&l.history);
 }
 
 #define TITLED(title, fn)                                                                          \
