@@ -217,6 +217,30 @@ static void test_random_instants_come_back_from_their_text(void **state)
     }
 }
 
+/** The second is remembered, both ways: what follows it may be of the same one or of another. */
+static void test_instants_of_few_seconds_come_back_from_their_text(void **state)
+{
+    struct random random;
+    int64_t ns = 0;
+
+    (void)state;
+    random_seed(&random, 13);
+    for (int i = 0; i < 100000; i++) {
+        char text[TIMESTAMP_LEN + 1] = {0}, expected[16];
+
+        if (i % 7 == 0)
+            ns = (int64_t)(random_next(&random) >> 1);
+        ns = ns / NSEC_PER_SEC * NSEC_PER_SEC;
+        if (ns > INT64_MAX - NSEC_PER_SEC)
+            continue;
+        ns += (int64_t)random_below(&random, (uint64_t)NSEC_PER_SEC);
+        timestamp_format(text, ns);
+        assert_int_equal(ns, parsed(text));
+        (void)snprintf(expected, sizeof expected, ".%09lldZ", (long long)(ns % NSEC_PER_SEC));
+        assert_string_equal(expected, text + 19);
+    }
+}
+
 static void test_a_prefix_ends_at_its_blank(void **state)
 {
     static const struct {
@@ -293,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_byte_at_any_place_is_found),
         cmocka_unit_test(test_every_day_is_the_one_that_the_c_library_knows),
         cmocka_unit_test(test_random_instants_come_back_from_their_text),
+        cmocka_unit_test(test_instants_of_few_seconds_come_back_from_their_text),
         cmocka_unit_test(test_a_prefix_ends_at_its_blank),
         cmocka_unit_test(test_a_payload_without_a_prefix_is_refused),
         cmocka_unit_test(test_a_prefix_cut_short_anywhere_is_refused),
