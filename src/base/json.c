@@ -2,8 +2,12 @@
  * JSON strings, UTF-8 and base64. Pure; nothing here allocates but json_append_string.
  *
  * Escaping and the search for non-ASCII work on blocks: a block is loaded once and becomes a mask
- * with one bit per byte that needs care. What a processor has decides the block and the mask; the
- * algorithm above them is the same. RT_NO_SIMD chooses the portable one, for its tests.
+ * with one bit per byte that needs care. What a processor has decides the block, the mask, and how
+ * many blocks share a mask (a window); the algorithm above them is the same. RT_NO_SIMD chooses the
+ * portable one, for its tests.
+ *
+ * Text that needs many escapes is walked from bit to bit of a window's mask: what costs time there
+ * is the wrong guess of a branch at the end of each mask, so windows are as wide as a mask can be.
  */
 #include "ringtail/base/json.h"
 
@@ -21,6 +25,7 @@
 #if defined(__SSE2__) && !defined(RT_NO_SIMD)
 
 #define BLOCK 16
+#define WINDOW (4 * BLOCK)
 #define LANE_SHIFT 0 /* one bit of the mask per byte */
 
 static inline __m128i block_load(const char *p)
@@ -28,14 +33,21 @@ static inline __m128i block_load(const char *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-static inline uint64_t block_special(const char *p)
+/** Not zero where there is an escape to write or, with `high`, a byte that is not ASCII. */
+static inline __m128i block_care(__m128i x, bool high)
 {
-    __m128i x = block_load(p);
-    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
+    /* Signed, so that bytes from 0x80 on are less, too. */
+    __m128i low = high ? _mm_cmplt_epi8(x, _mm_set1_epi8(0x20))
+                       : _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
     __m128i quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
     __m128i slash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
 
-    return (uint64_t)_mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, slash)));
+    return _mm_or_si128(low, _mm_or_si128(quote, slash));
+}
+
+static inline uint64_t block_special(const char *p)
+{
+    return (uint64_t)_mm_movemask_epi8(block_care(block_load(p), false));
 }
 
 static inline uint64_t block_not_ascii(const char *p)
@@ -43,9 +55,38 @@ static inline uint64_t block_not_ascii(const char *p)
     return (uint64_t)_mm_movemask_epi8(block_load(p));
 }
 
+static inline uint64_t block_not_plain(const char *p)
+{
+    return (uint64_t)_mm_movemask_epi8(block_care(block_load(p), true));
+}
+
+static inline bool window_is_plain(const char *p, bool high)
+{
+    __m128i a = _mm_or_si128(block_care(block_load(p), high), block_care(block_load(p + 16), high));
+    __m128i b =
+        _mm_or_si128(block_care(block_load(p + 32), high), block_care(block_load(p + 48), high));
+
+    return _mm_movemask_epi8(_mm_or_si128(a, b)) == 0;
+}
+
+static inline uint64_t window_special(const char *p)
+{
+    return block_special(p) | block_special(p + 16) << 16 | block_special(p + 32) << 32 |
+           block_special(p + 48) << 48;
+}
+
+static inline bool window_is_ascii(const char *p)
+{
+    __m128i a = _mm_or_si128(block_load(p), block_load(p + 16));
+    __m128i b = _mm_or_si128(block_load(p + 32), block_load(p + 48));
+
+    return _mm_movemask_epi8(_mm_or_si128(a, b)) == 0;
+}
+
 #elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(RT_NO_SIMD)
 
 #define BLOCK 16
+#define WINDOW BLOCK
 #define LANE_SHIFT 2 /* four bits of the mask per byte, of which one is kept */
 
 static inline uint64_t block_mask(uint8x16_t hits)
@@ -73,6 +114,7 @@ static inline uint64_t block_not_ascii(const char *p)
 #else
 
 #define BLOCK 8
+#define WINDOW BLOCK
 #define LANE_SHIFT 3 /* the top bit of each byte */
 
 static const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -109,18 +151,37 @@ static inline uint64_t block_not_ascii(const char *p)
 
 #endif
 
+#if WINDOW == BLOCK
+
+static inline uint64_t block_not_plain(const char *p)
+{
+    return block_special(p) | block_not_ascii(p);
+}
+
+static inline bool window_is_plain(const char *p, bool high)
+{
+    return (high ? block_not_plain(p) : block_special(p)) == 0;
+}
+
+static inline uint64_t window_special(const char *p)
+{
+    return block_special(p);
+}
+
+static inline bool window_is_ascii(const char *p)
+{
+    return block_not_ascii(p) == 0;
+}
+
+#endif
+
 static inline size_t mask_first(uint64_t mask)
 {
     return (size_t)__builtin_ctzll(mask) >> LANE_SHIFT;
 }
 
-/** The mask's bits of the first `len` bytes (fewer than a block). */
-static inline uint64_t mask_head(uint64_t mask, size_t len)
-{
-    return mask & ((UINT64_C(1) << (len << LANE_SHIFT)) - 1);
-}
-
-/* Eight bytes, so that an escape is one load and one store, whatever its length. */
+/* Eight bytes, so that an escape is one load and one store, whatever its length. A byte that needs
+ * none is its own. */
 struct escape {
     char text[7];
     uint8_t len;
@@ -129,99 +190,185 @@ _Static_assert(sizeof(struct escape) == 8, "an escape is one word");
 
 #define ESCAPE_LONG(code, hex) [code] = {"\\u00" hex, 6}
 #define ESCAPE_SHORT(code, letter) [code] = {"\\" letter, 2}
+#define PLAIN(code) [code] = {{(char)(code)}, 1}
+#define PLAIN_2(code) PLAIN(code), PLAIN((code) + 1)
+#define PLAIN_4(code) PLAIN_2(code), PLAIN_2((code) + 2)
+#define PLAIN_8(code) PLAIN_4(code), PLAIN_4((code) + 4)
+#define PLAIN_16(code) PLAIN_8(code), PLAIN_8((code) + 8)
 
-static const struct escape escapes['\\' + 1] = {
-    ESCAPE_LONG(0x00, "00"),  ESCAPE_LONG(0x01, "01"), ESCAPE_LONG(0x02, "02"),
-    ESCAPE_LONG(0x03, "03"),  ESCAPE_LONG(0x04, "04"), ESCAPE_LONG(0x05, "05"),
-    ESCAPE_LONG(0x06, "06"),  ESCAPE_LONG(0x07, "07"), ESCAPE_SHORT('\b', "b"),
-    ESCAPE_SHORT('\t', "t"),  ESCAPE_SHORT('\n', "n"), ESCAPE_LONG(0x0b, "0b"),
-    ESCAPE_SHORT('\f', "f"),  ESCAPE_SHORT('\r', "r"), ESCAPE_LONG(0x0e, "0e"),
-    ESCAPE_LONG(0x0f, "0f"),  ESCAPE_LONG(0x10, "10"), ESCAPE_LONG(0x11, "11"),
-    ESCAPE_LONG(0x12, "12"),  ESCAPE_LONG(0x13, "13"), ESCAPE_LONG(0x14, "14"),
-    ESCAPE_LONG(0x15, "15"),  ESCAPE_LONG(0x16, "16"), ESCAPE_LONG(0x17, "17"),
-    ESCAPE_LONG(0x18, "18"),  ESCAPE_LONG(0x19, "19"), ESCAPE_LONG(0x1a, "1a"),
-    ESCAPE_LONG(0x1b, "1b"),  ESCAPE_LONG(0x1c, "1c"), ESCAPE_LONG(0x1d, "1d"),
-    ESCAPE_LONG(0x1e, "1e"),  ESCAPE_LONG(0x1f, "1f"), ESCAPE_SHORT('"', "\""),
+static const struct escape escapes[256] = {
+    ESCAPE_LONG(0x00, "00"),
+    ESCAPE_LONG(0x01, "01"),
+    ESCAPE_LONG(0x02, "02"),
+    ESCAPE_LONG(0x03, "03"),
+    ESCAPE_LONG(0x04, "04"),
+    ESCAPE_LONG(0x05, "05"),
+    ESCAPE_LONG(0x06, "06"),
+    ESCAPE_LONG(0x07, "07"),
+    ESCAPE_SHORT('\b', "b"),
+    ESCAPE_SHORT('\t', "t"),
+    ESCAPE_SHORT('\n', "n"),
+    ESCAPE_LONG(0x0b, "0b"),
+    ESCAPE_SHORT('\f', "f"),
+    ESCAPE_SHORT('\r', "r"),
+    ESCAPE_LONG(0x0e, "0e"),
+    ESCAPE_LONG(0x0f, "0f"),
+    ESCAPE_LONG(0x10, "10"),
+    ESCAPE_LONG(0x11, "11"),
+    ESCAPE_LONG(0x12, "12"),
+    ESCAPE_LONG(0x13, "13"),
+    ESCAPE_LONG(0x14, "14"),
+    ESCAPE_LONG(0x15, "15"),
+    ESCAPE_LONG(0x16, "16"),
+    ESCAPE_LONG(0x17, "17"),
+    ESCAPE_LONG(0x18, "18"),
+    ESCAPE_LONG(0x19, "19"),
+    ESCAPE_LONG(0x1a, "1a"),
+    ESCAPE_LONG(0x1b, "1b"),
+    ESCAPE_LONG(0x1c, "1c"),
+    ESCAPE_LONG(0x1d, "1d"),
+    ESCAPE_LONG(0x1e, "1e"),
+    ESCAPE_LONG(0x1f, "1f"),
+    PLAIN_2(0x20),
+    ESCAPE_SHORT('"', "\""),
+    PLAIN(0x23),
+    PLAIN_4(0x24),
+    PLAIN_8(0x28),
+    PLAIN_16(0x30),
+    PLAIN_16(0x40),
+    PLAIN_8(0x50),
+    PLAIN_4(0x58),
     ESCAPE_SHORT('\\', "\\"),
+    PLAIN(0x5d),
+    PLAIN_2(0x5e),
+    PLAIN_16(0x60),
+    PLAIN_16(0x70),
+    PLAIN_16(0x80),
+    PLAIN_16(0x90),
+    PLAIN_16(0xa0),
+    PLAIN_16(0xb0),
+    PLAIN_16(0xc0),
+    PLAIN_16(0xd0),
+    PLAIN_16(0xe0),
+    PLAIN_16(0xf0),
 };
 
-/**
- * Escapes the `len` bytes at `p`, whose special ones `mask` tells. Copies whole blocks and then
- * steps on by what was meant, so it reads up to p[2·BLOCK] and writes a block too many.
- */
-static inline char *escape_block(char *out, const char *p, uint64_t mask, size_t len)
+/* Above so many in a window, going from byte to byte is faster than from escape to escape. */
+#define FEW_ESCAPES 6
+
+static inline char *put_escape(char *out, char c)
+{
+    struct escape escape = escapes[(uint8_t)c];
+    uint64_t word;
+
+    memcpy(&word, &escape, sizeof word);
+    memcpy(out, &word, sizeof word);
+    return out + (le64toh(word) >> 56);
+}
+
+/** Byte by byte. *ret_high: whether some of them are not ASCII. */
+static inline char *escape_bytes(char *out, const char *p, size_t len, bool *ret_high)
+{
+    uint64_t all = 0, x;
+
+    for (; len >= sizeof x; p += sizeof x, len -= sizeof x) {
+        memcpy(&x, p, sizeof x);
+        all |= x;
+        for (size_t i = 0; i < sizeof x; i++)
+            out = put_escape(out, p[i]);
+    }
+    for (; len > 0; p++, len--) {
+        all |= (uint8_t)*p;
+        out = put_escape(out, *p);
+    }
+    *ret_high = (all & UINT64_C(0x8080808080808080)) != 0;
+    return out;
+}
+
+/** Copies whole blocks, at least one, and returns the end of what was meant. */
+static inline char *copy_blocks(char *out, const char *p, size_t len)
+{
+    memcpy(out, p, BLOCK);
+    for (size_t i = BLOCK; unlikely(i < len); i += BLOCK)
+        memcpy(out + i, p + i, BLOCK);
+    return out + len;
+}
+
+/** A window, whose special bytes `mask` tells. Reads and writes up to a block too many. */
+static inline char *escape_window(char *out, const char *p, uint64_t mask)
 {
     size_t done = 0;
+    bool high;
 
-    while (mask) {
-        size_t at = mask_first(mask);
-        const struct escape *escape = &escapes[(uint8_t)p[at]];
+    for (int i = 0; i < FEW_ESCAPES; i++) {
+        size_t at;
 
-        memcpy(out, p + done, BLOCK);
-        out += at - done;
-        memcpy(out, escape, sizeof *escape);
-        out += escape->len;
+        if (!mask)
+            return copy_blocks(out, p + done, WINDOW - done);
+        at = mask_first(mask);
+        out = copy_blocks(out, p + done, at - done);
+        out = put_escape(out, p[at]);
         done = at + 1;
         mask &= mask - 1;
     }
-    memcpy(out, p + done, BLOCK);
-    return out + (len - done);
+    return escape_bytes(out, p + done, WINDOW - done, &high);
 }
 
-/** Copies fewer than 16 bytes without a call. */
-static inline void copy_short(char *out, const char *p, size_t len)
+/** Copies a block or more, fewer than a window; false when some of it needs care. */
+static inline bool copy_plain(char *out, const char *p, size_t len, bool high)
 {
-    if (len >= 8) {
-        memcpy(out, p, 8);
-        memcpy(out + len - 8, p + len - 8, 8);
-    } else if (len >= 4) {
-        memcpy(out, p, 4);
-        memcpy(out + len - 4, p + len - 4, 4);
-    } else if (len > 0) {
-        out[0] = p[0];
-        out[len / 2] = p[len / 2];
-        out[len - 1] = p[len - 1];
+    size_t last = len - BLOCK;
+    uint64_t care = high ? block_not_plain(p + last) : block_special(p + last);
+
+    for (size_t i = 0; i < last; i += BLOCK) {
+        care |= high ? block_not_plain(p + i) : block_special(p + i);
+        memcpy(out + i, p + i, BLOCK);
     }
+    memcpy(out + last, p + last, BLOCK);
+    return !care;
 }
 
-/** The last bytes, fewer than two blocks, from a copy that may be read past their end. */
-static char *escape_tail(char *out, const char *p, size_t len)
+/** The rest of a text of which something is not ASCII. NULL: it is not UTF-8. */
+static char *escape_checked(char *out, const char *p, size_t len)
 {
-    char tail[3 * BLOCK] = {0};
+    struct slice rest = slice_of(p, len);
 
-    if (len < BLOCK) {
-        copy_short(tail, p, len);
-        return escape_block(out, tail, mask_head(block_special(tail), len), len);
+    return utf8_is_valid(rest) ? json_escape(out, rest) : NULL;
+}
+
+/** checked: returns NULL for what is not UTF-8. */
+static inline char *escape(char *out, struct slice in, bool checked)
+{
+    const char *p = in.data;
+    size_t left = in.len;
+    bool high;
+    char *end;
+
+    for (; left >= WINDOW; p += WINDOW, left -= WINDOW) {
+        memcpy(out, p, WINDOW);
+        if (likely(window_is_plain(p, checked)))
+            out += WINDOW;
+        else if (checked && unlikely(!window_is_ascii(p)))
+            return escape_checked(out, p, left);
+        else if (likely(left >= WINDOW + BLOCK))
+            out = escape_window(out, p, window_special(p));
+        else
+            out = escape_bytes(out, p, WINDOW, &high);
     }
-    memcpy(tail, p, BLOCK);
-    memcpy(tail + len - BLOCK, p + len - BLOCK, BLOCK);
-    out = escape_block(out, tail, block_special(tail), BLOCK);
-    return escape_block(out, tail + BLOCK, mask_head(block_special(tail + BLOCK), len - BLOCK),
-                        len - BLOCK);
+    if (left >= BLOCK && likely(copy_plain(out, p, left, checked)))
+        return out + left;
+    end = escape_bytes(out, p, left, &high);
+    return checked && unlikely(high) ? escape_checked(out, p, left) : end;
 }
 
 char *json_escape(char *out, struct slice in)
 {
-    const char *p = in.data;
-    size_t left = in.len;
+    return escape(out, in, false);
+}
 
-    for (; left >= 2 * BLOCK; p += BLOCK, left -= BLOCK) {
-        uint64_t mask = block_special(p);
-
-        if (likely(!mask)) {
-            memcpy(out, p, BLOCK);
-            out += BLOCK;
-        } else {
-            out = escape_block(out, p, mask, BLOCK);
-        }
-    }
-    /* Between one and two blocks are left, unless there never was one. */
-    if (left >= BLOCK && !(block_special(p) | block_special(p + left - BLOCK))) {
-        memcpy(out, p, BLOCK);
-        memcpy(out + left - BLOCK, p + left - BLOCK, BLOCK);
-        return out + left;
-    }
-    return escape_tail(out, p, left);
+char *json_escape_utf8(char *out, struct slice in)
+{
+    return escape(out, in, true);
 }
 
 /**

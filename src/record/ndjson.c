@@ -26,34 +26,35 @@ size_t ndjson_size_max(const struct record *r)
 {
     /* Base64 never needs more than escaping does. The 16 bytes are what json_escape writes beyond
      * its end. */
-    return FRAME_MAX + r->source->json_members.len + JSON_ESCAPED_MAX((size_t)r->len) + 16;
+    return FRAME_MAX + r->source->json_middle.len + JSON_ESCAPED_MAX((size_t)r->len) + 16;
+}
+
+char *ndjson_encode(char *out, const struct record *r)
+{
+    const struct source *source = r->source;
+    struct slice line = slice_of(r->data, r->len);
+    char *key, *end;
+
+    out = PUT(out, "{\"ts\":\"");
+    /* There is no text for the time before 1970, and no Engine that sends it. */
+    timestamp_format(out, r->ts_ns > 0 ? r->ts_ns : 0);
+    out = put(out + TIMESTAMP_LEN, source->json_middle.data, source->json_middle.len);
+    if (r->stream == RECORD_STDERR)
+        memcpy(out - source->json_middle.len + SOURCE_STREAM_AT, "stderr", 6);
+    key = out;
+    out = PUT(out, "\":\"");
+    end = json_escape_utf8(out, line);
+    if (unlikely(!end))
+        end = base64_encode(PUT(key, "_b64\":\""), line);
+    return r->flags & RECORD_PARTIAL ? PUT(end, "\",\"partial\":true}\n") : PUT(end, "\"}\n");
 }
 
 int ndjson_append(struct buf *out, const struct record *r)
 {
-    struct slice members = r->source->json_members;
-    struct slice line = slice_of(r->data, r->len);
-    char *p;
-    int e;
+    int e = buf_reserve(out, ndjson_size_max(r));
 
-    e = buf_reserve(out, ndjson_size_max(r));
     if (e < 0)
         return e;
-    p = PUT(out->data + out->len, "{\"ts\":\"");
-    /* There is no text for the time before 1970, and no Engine that sends it. */
-    timestamp_format(p, r->ts_ns > 0 ? r->ts_ns : 0);
-    p += TIMESTAMP_LEN;
-    p = r->stream == RECORD_STDERR ? PUT(p, "\",\"stream\":\"stderr\",")
-                                   : PUT(p, "\",\"stream\":\"stdout\",");
-    p = put(p, members.data, members.len);
-    if (likely(utf8_is_valid(line))) {
-        p = PUT(p, ",\"line\":\"");
-        p = json_escape(p, line);
-    } else {
-        p = PUT(p, ",\"line_b64\":\"");
-        p = base64_encode(p, line);
-    }
-    p = r->flags & RECORD_PARTIAL ? PUT(p, "\",\"partial\":true}\n") : PUT(p, "\"}\n");
-    out->len = (size_t)(p - out->data);
+    out->len = (size_t)(ndjson_encode(out->data + out->len, r) - out->data);
     return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * Sources. One allocation holds the struct, the three names and the members as JSON, so that a
+ * Sources. One allocation holds the struct, the three names and what they are in JSON, so that a
  * source is one object to count and one to free. Nothing in it changes but the counts.
  */
 #include "ringtail/record/source.h"
@@ -30,22 +30,22 @@ static char *place(char *at, struct slice in, struct slice *ret)
 
 struct source *source_create(struct slice id, struct slice name, struct slice image)
 {
-    RT_CLEANUP(buf_finish) struct buf members = {0};
+    RT_CLEANUP(buf_finish) struct buf middle = {0};
     struct source *s;
     char *at;
 
-    if (append_member(&members, "\"container_id\":", id) < 0 ||
-        append_member(&members, ",\"container_name\":", name) < 0 ||
-        append_member(&members, ",\"image\":", image) < 0)
+    if (append_member(&middle, "\",\"stream\":\"stdout\",\"container_id\":", id) < 0 ||
+        append_member(&middle, ",\"container_name\":", name) < 0 ||
+        append_member(&middle, ",\"image\":", image) < 0 || buf_append_str(&middle, ",\"line") < 0)
         return NULL;
-    s = malloc(sizeof *s + id.len + name.len + image.len + members.len + 4);
+    s = malloc(sizeof *s + id.len + name.len + image.len + middle.len + 4);
     if (!s)
         return NULL;
     *s = (struct source){.refs = 1};
     at = place((char *)(s + 1), id, &s->id);
     at = place(at, name, &s->name);
     at = place(at, image, &s->image);
-    (void)place(at, buf_slice(&members), &s->json_members);
+    (void)place(at, buf_slice(&middle), &s->json_middle);
     return s;
 }
 

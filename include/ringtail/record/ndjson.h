@@ -12,5 +12,8 @@
 /** The most bytes that one record can become (what ndjson_append reserves). */
 size_t ndjson_size_max(const struct record *r);
 
+/** Writes the record at `out`, where there is room for ndjson_size_max. Returns its end. */
+char *ndjson_encode(char *out, const struct record *r);
+
 /** Appends the record. Returns 0 or -ENOMEM (then nothing was appended). */
 int ndjson_append(struct buf *out, const struct record *r);

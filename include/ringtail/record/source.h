@@ -12,6 +12,7 @@
 
 #define SOURCE_ID_LEN 64
 #define SOURCE_ID_SHORT_LEN 12
+#define SOURCE_STREAM_AT 12
 
 struct source {
     uint32_t refs;
@@ -19,8 +20,12 @@ struct source {
     struct slice id;     /* 64 hex digits, NUL-terminated */
     struct slice name;   /* NUL-terminated, as the Engine gave it, without the slash */
     struct slice image;  /* NUL-terminated */
-    /** `"container_id":"…","container_name":"…","image":"…"`, escaped once for all lines. */
-    struct slice json_members;
+    /**
+     * What is the same in all records of it as JSON, escaped once:
+     * `","stream":"stdout","container_id":"…","container_name":"…","image":"…","line`. The six
+     * letters of the stream, equally many for both, are at SOURCE_STREAM_AT.
+     */
+    struct slice json_middle;
 };
 
 /** Copies all three. NULL without memory. The caller holds the first reference. */

@@ -14,7 +14,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
 
-enum { LEN_MOST = 80, ALIGNMENTS = 16 };
+enum { LEN_MOST = 180, ALIGNMENTS = 16 }; /* more than two windows of the encoder */
 
 static size_t reference_escape(char *out, const char *in, size_t len)
 {
@@ -43,12 +43,20 @@ static void assert_escapes(const char *bytes, size_t len, size_t shift)
     char *in = malloc(shift + len + (shift + len == 0));
     char *out = malloc(JSON_ESCAPED_MAX(len) + 16);
     size_t expected_len = reference_escape(expected, bytes, len);
+    char *end;
 
     assert_non_null(in);
     assert_non_null(out);
     memcpy(in + shift, bytes, len);
     assert_int_equal(expected_len, json_escape(out, slice_of(in + shift, len)) - out);
     assert_memory_equal(expected, out, expected_len);
+    end = json_escape_utf8(out, slice_of(in + shift, len));
+    if (utf8_is_valid(slice_of(in + shift, len))) {
+        assert_int_equal(expected_len, end - out);
+        assert_memory_equal(expected, out, expected_len);
+    } else {
+        assert_null(end);
+    }
     free(in);
     free(out);
 }
@@ -104,6 +112,31 @@ static void test_dense_and_random_bytes_are_escaped_right(void **state)
 
         for (size_t i = 0; i < LEN_MOST; i++)
             bytes[i] = (char)random_below(&random, most);
+        assert_escapes(bytes, random_below(&random, LEN_MOST + 1),
+                       random_below(&random, ALIGNMENTS));
+    }
+}
+
+static void test_text_with_and_without_escapes_is_escaped_right(void **state)
+{
+    static const char *const pieces[] = {
+        "plain text of some length", "x", "\"", "\\", "\x1b[0m", "\xc3\xa9", "\xe2\x82\xac",
+        "\xf0\x9f\x90\xb3"};
+    struct random random;
+    char bytes[LEN_MOST + 32];
+
+    (void)state;
+    random_seed(&random, 2);
+    for (int round = 0; round < 50000; round++) {
+        /* Some texts are without quotes, some without what is not ASCII, some cut a character. */
+        size_t kinds = 2 + random_below(&random, ARRAY_SIZE(pieces) - 1), len = 0;
+
+        while (len < LEN_MOST) {
+            const char *piece = pieces[random_below(&random, kinds)];
+
+            memcpy(bytes + len, piece, strlen(piece));
+            len += strlen(piece);
+        }
         assert_escapes(bytes, random_below(&random, LEN_MOST + 1),
                        random_below(&random, ALIGNMENTS));
     }
@@ -285,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_every_byte_at_every_length_and_alignment_is_escaped_right),
         cmocka_unit_test(test_an_escape_at_every_place_is_found),
         cmocka_unit_test(test_dense_and_random_bytes_are_escaped_right),
+        cmocka_unit_test(test_text_with_and_without_escapes_is_escaped_right),
         cmocka_unit_test(test_escapes_are_the_short_forms_where_json_has_them),
         cmocka_unit_test(test_a_string_has_replacements_for_what_is_not_utf8),
         cmocka_unit_test(test_a_string_of_random_bytes_is_always_utf8),

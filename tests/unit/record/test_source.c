@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,19 +51,20 @@ static void test_the_members_are_json_whatever_the_names_are(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct source *s = source_create(slice_str(id), names[i].in, names[i].in);
         char text[512];
+        size_t len;
         yyjson_doc *doc;
         yyjson_val *root;
 
         assert_non_null(s);
         assert_true(slice_eq(names[i].in, s->name));
-        assert_true(s->json_members.len + 3 < sizeof text);
-        text[0] = '{';
-        memcpy(text + 1, s->json_members.data, s->json_members.len);
-        text[s->json_members.len + 1] = '}';
-        doc = yyjson_read(text, s->json_members.len + 2, 0);
+        len = (size_t)snprintf(text, sizeof text, "{\"ts\":\"%.*s\":\"\"}", (int)s->json_middle.len,
+                               s->json_middle.data);
+        assert_true(len < sizeof text);
+        assert_memory_equal("stdout", s->json_middle.data + SOURCE_STREAM_AT, 6);
+        doc = yyjson_read(text, len, 0);
         assert_non_null(doc);
         root = yyjson_doc_get_root(doc);
-        assert_int_equal(3, yyjson_obj_size(root));
+        assert_int_equal(6, yyjson_obj_size(root));
         assert_string_equal(id, yyjson_get_str(yyjson_obj_get(root, "container_id")));
         assert_string_equal(names[i].out, yyjson_get_str(yyjson_obj_get(root, "container_name")));
         assert_string_equal(names[i].out, yyjson_get_str(yyjson_obj_get(root, "image")));
