@@ -9,7 +9,7 @@
 
 #include "ringtail/base/slice.h"
 
-/** One call over all bytes (about 10 ns for 100 bytes). */
+/** One call over all bytes (about 7 ns for 100 bytes). */
 uint64_t hash_bytes(struct slice in, uint64_t seed);
 
 /**
@@ -18,7 +18,7 @@ uint64_t hash_bytes(struct slice in, uint64_t seed);
 struct hash_stream {
     uint64_t state;
     uint64_t len;
-    uint8_t tail[8];
+    uint8_t tail[16];
 };
 
 void hash_stream_init(struct hash_stream *h, uint64_t seed);
