@@ -156,6 +156,10 @@ static const struct option options[] = {
             "Receive buffers shared by all streams; a power of two. An idle stream holds none."),
     OPT_SIZE("ring.buffer_bytes", ring_buffer_bytes, "4KiB", "1MiB", "32KiB",
              "Size of each receive buffer."),
+    OPT_INT(
+        "ring.workers_max", ring_workers_max, "0", "1024", "2",
+        "Threads that the kernel uses for output files at once. 0: its own choice, up to four for "
+        "each processor."),
     OPT_DURATION("ring.batch_pause", ring_batch_pause_ms, "0", "100ms", "1ms",
                  "Rest after a pass that found data, so that the next one finds more; none while "
                  "buffers come back full. 0: never."),

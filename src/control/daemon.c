@@ -347,6 +347,7 @@ static int open_ring(struct daemon *d)
         .sockets_max = (unsigned)c->ring_sockets_max,
         .buffers_count = (unsigned)c->ring_buffers,
         .buffer_bytes = (unsigned)c->ring_buffer_bytes,
+        .workers_max = (unsigned)c->ring_workers_max,
         .batch_pause_us = c->ring_batch_pause_ms * 1000,
     };
     struct ring_refusal refusal;

@@ -253,6 +253,7 @@ static void wake_done(struct op *op, int res)
 
 static int setup(struct ring *ring, struct ring_refusal *refusal)
 {
+    unsigned workers[2] = {ring->options.workers_max, 0}; /* 0: as it is */
     int r;
 
     ring->wake_fd = eventfd(0, EFD_CLOEXEC);
@@ -282,6 +283,8 @@ static int setup(struct ring *ring, struct ring_refusal *refusal)
         return r;
     }
     (void)io_uring_register_ring_fd(&ring->uring); /* a little cheaper; fine without */
+    /* Kernels without this start as many as they like: up to four for each processor. */
+    (void)io_uring_register_iowq_max_workers(&ring->uring, workers);
     return 0;
 }
 

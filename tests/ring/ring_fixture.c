@@ -92,8 +92,11 @@ void fixture_close(struct ring_fixture *f)
 
 int fixture_setup(void **state)
 {
-    const struct ring_options options = {
-        .entries = 256, .sockets_max = 64, .buffers_count = 64, .buffer_bytes = 4096};
+    const struct ring_options options = {.entries = 256,
+                                         .sockets_max = 64,
+                                         .buffers_count = 64,
+                                         .buffer_bytes = 4096,
+                                         .workers_max = 2};
     struct ring_fixture *f = malloc(sizeof *f);
 
     assert_non_null(f);

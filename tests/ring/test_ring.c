@@ -1,4 +1,5 @@
 /* io/ring.h, operation by operation: what each gives, how it is cancelled, and who is woken. */
+#include <dirent.h>
 #include <errno.h>
 #include <linux/openat2.h>
 #include <pthread.h>
@@ -787,6 +788,62 @@ static void test_a_file_is_made_written_renamed_read_and_removed(void **state)
     assert_int_equal(0, unlinkat(f->dir_fd, "logs", AT_REMOVEDIR));
 }
 
+/* Threads of this process, those that the kernel has started for the ring among them. */
+static size_t count_threads(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    size_t count = 0;
+
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+        count += e->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+struct writes {
+    struct waited each[32];
+};
+
+static bool writes_have_ended(void *ctx)
+{
+    struct writes *writes = ctx;
+
+    for (size_t i = 0; i < ARRAY_SIZE(writes->each); i++)
+        if (op_in_flight(&writes->each[i].op))
+            return false;
+    return true;
+}
+
+static void test_files_take_no_more_threads_than_allowed(void **state)
+{
+    struct ring_fixture *f = *state;
+    struct writes *writes = calloc(1, sizeof *writes);
+    size_t threads = count_threads();
+    int fds[ARRAY_SIZE(writes->each)];
+    char name[16];
+
+    assert_non_null(writes);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        snprintf(name, sizeof name, "file%zu", i);
+        fds[i] = open_file(f, name, O_WRONLY | O_CREAT | O_APPEND, 0);
+        assert_true(fds[i] >= 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        waited_init(&writes->each[i]);
+        START(ring_write(f->ring, &writes->each[i].op, fds[i], slice_str("line\n"), -1));
+    }
+    run_until(f, writes_have_ended, writes);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        assert_int_equal(5, writes->each[i].res);
+        assert_int_equal(0, close(fds[i]));
+        snprintf(name, sizeof name, "file%zu", i);
+        assert_int_equal(0, unlinkat(f->dir_fd, name, 0));
+    }
+    free(writes);
+    assert_in_range(count_threads(), threads, threads + 2);
+}
+
 static void test_a_path_that_leaves_its_directory_is_not_opened(void **state)
 {
     struct ring_fixture *f = *state;
@@ -898,6 +955,7 @@ int main(void)
         RING_TEST(test_a_waker_may_stop_the_ring_and_wakes_its_next_run_too),
         RING_TEST(test_a_waker_may_remove_itself),
         RING_TEST(test_a_file_is_made_written_renamed_read_and_removed),
+        RING_TEST(test_files_take_no_more_threads_than_allowed),
         RING_TEST(test_a_path_that_leaves_its_directory_is_not_opened),
         RING_TEST(test_a_full_device_is_enospc),
         RING_TEST(test_a_waiting_read_of_a_pipe_can_be_cancelled),

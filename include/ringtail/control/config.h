@@ -54,6 +54,7 @@ struct config {
     int64_t ring_sockets_max;
     int64_t ring_buffers;
     int64_t ring_buffer_bytes;
+    int64_t ring_workers_max;
     int64_t ring_batch_pause_ms;
 
     char *admin_address;

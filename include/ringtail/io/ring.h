@@ -83,6 +83,10 @@ struct ring_options {
     unsigned sockets_max;   /* size of the socket table */
     unsigned buffers_count; /* receive buffers, a power of two */
     unsigned buffer_bytes;  /* of each */
+    /** Threads of the kernel for operations on files at once. With two, writes go on beside one
+     * that waits for the disk, and many small ones at once wake few threads. 0: the kernel's
+     * choice. */
+    unsigned workers_max;
     int64_t batch_pause_us; /* sleep outside the ring after a pass that found work; 0: never */
 };
 
