@@ -20,7 +20,8 @@
  */
 char *json_escape(char *out, struct slice in);
 
-/** The same, and looks for what is not UTF-8 on the way: NULL then, and what is at `out` is void. */
+/** The same, and looks for what is not UTF-8 on the way: NULL then, and what is at `out` is void.
+ */
 char *json_escape_utf8(char *out, struct slice in);
 
 /** Appends `"…"` with invalid UTF-8 replaced by U+FFFD (for names and messages, not for lines). */
