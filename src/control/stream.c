@@ -89,13 +89,13 @@ static int on_body(void *ctx, struct slice span, unsigned flags)
         return keep_message(s, span);
     if (s->cursor.mode != SPLICE_LIVE)
         s->last_part_at_mono_ns = clock_mono_ns();
-    if (!s->is_tty)
+    if (!s->tty)
         return frame_reader_feed(&s->frames, span);
     if (flags & HTTP_CHUNK_END) {
-        tty_reader_chunk_end(&s->tty);
+        tty_reader_chunk_end(s->tty);
         return 0;
     }
-    return tty_reader_feed(&s->tty, span, (flags & HTTP_CHUNK_BEGIN) != 0);
+    return tty_reader_feed(s->tty, span, (flags & HTTP_CHUNK_BEGIN) != 0);
 }
 
 /* What the end of the connection means, given what came before it. */
@@ -118,11 +118,11 @@ static void conclude(struct stream *s, int result, struct stream_end *end, char 
         end->kind = STREAM_REFUSED;
         end->status = s->status;
     } else {
-        int r = s->is_tty ? tty_reader_finish(&s->tty) : 0;
+        int r = s->tty ? tty_reader_finish(s->tty) : 0;
 
         if (s->wider || (r == 0 && splice_is_unplaced(&s->cursor)))
             end->kind = STREAM_WIDER;
-        else if (r < 0 || (!s->is_tty && !frame_reader_is_whole(&s->frames)))
+        else if (r < 0 || (!s->tty && !frame_reader_is_whole(&s->frames)))
             end->result = r < 0 ? r : -EBADMSG;
         else
             end->kind = STREAM_COMPLETE;
@@ -140,6 +140,7 @@ static void on_closed(void *ctx, int result)
     part_reader_finish(&s->parts);
     s->events.on_end(s->events.ctx, s, &end);
     buf_finish(&s->message);
+    free(s->tty);
     free(s);
 }
 
@@ -170,6 +171,13 @@ int stream_open(struct engine *engine, const struct stream_request *request,
 
     if (!s)
         return -ENOMEM;
+    if (request->tty) {
+        s->tty = malloc(sizeof *s->tty);
+        if (!s->tty) {
+            free(s);
+            return -ENOMEM;
+        }
+    }
     s->opened_at_wall_ns = clock_wall_ns();
     if (request->takeover)
         splice_plan_takeover(history, request->level, s->opened_at_wall_ns,
@@ -185,7 +193,6 @@ int stream_open(struct engine *engine, const struct stream_request *request,
     s->events = *events;
     s->history = history;
     s->joiner = joiner;
-    s->is_tty = request->tty;
     s->opened_at_mono_ns = s->last_part_at_mono_ns = clock_mono_ns();
     splice_cursor_init(&s->cursor, request->past_error ? SPLICE_LEVELS - 1 : request->level);
     s->cursor.tail = query.tail;
@@ -194,14 +201,16 @@ int stream_open(struct engine *engine, const struct stream_request *request,
         .on_part = on_part, .ctx = s, .size_max = (size_t)config->stream_max_frame_bytes};
     s->frames = (struct frame_reader){
         .on_piece = on_piece, .ctx = s, .size_max = (uint32_t)config->stream_max_frame_bytes};
-    s->tty = (struct tty_reader){.on_piece = on_piece, .ctx = s};
-    options.want_chunks = s->is_tty;
+    if (s->tty)
+        *s->tty = (struct tty_reader){.on_piece = on_piece, .ctx = s};
+    options.want_chunks = request->tty;
 
     r = api_request_logs(&text, engine->version, request->id, &query);
     if (r == 0)
         r = http_open(engine->ring, &options, &text, &handlers, s, &s->exchange);
     buf_finish(&text);
     if (r < 0) {
+        free(s->tty);
         free(s);
         return r;
     }

@@ -54,11 +54,11 @@ struct stream {
     struct line_joiner *joiner;
     struct splice_cursor cursor;
     struct frame_reader frames;
-    struct tty_reader tty;
+    struct tty_reader *tty; /* NULL: it is framed */
     struct part_reader parts;
     struct buf message;
     unsigned status;
-    bool is_tty, follow, open, placed, wider, closed, engine_error;
+    bool follow, open, placed, wider, closed, engine_error;
     bool whole;    /* asked without follow, only to find the place: its end is not the run's */
     bool has_slot; /* the owner's: counted among those that open */
     int64_t opened_at_mono_ns, opened_at_wall_ns, last_part_at_mono_ns;

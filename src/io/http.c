@@ -34,6 +34,13 @@ static const uint8_t http_edges[HTTP_STATE_COUNT] = {
     [HTTP_CLOSING] = BIT(HTTP_CLOSED),
 };
 
+/** What is needed until the request is sent. */
+struct http_opening {
+    struct sockaddr_un addr;
+    struct buf request;
+    size_t sent;
+};
+
 struct http_exchange {
     struct ring *ring;
     const struct http_handlers *handlers;
@@ -44,18 +51,23 @@ struct http_exchange {
     bool pause_wanted;
     bool receiving; /* inside http_recv_done, which arms the next receive itself */
 
-    struct op sock_op; /* socket, connect, close */
-    struct op send_op;
+    struct op sock_op; /* socket, connect, send, close: one after the other */
     struct op recv_op;
     struct op timer_op;
 
-    struct sockaddr_un addr;
-    struct buf request;
-    size_t sent;
+    struct http_opening *opening; /* NULL: sent, so an idle stream does not hold it */
     int64_t idle_timeout_ms, head_timeout_ms, deadline_ms, opened_at_mono_ns;
     uint64_t bytes_received;
     struct http_reader reader;
 };
+
+static struct http_opening *opening_destroy(struct http_opening *o)
+{
+    if (o)
+        buf_finish(&o->request);
+    free(o);
+    return NULL;
+}
 
 static void http_enter(struct http_exchange *x, enum http_state next)
 {
@@ -66,8 +78,7 @@ static void http_enter(struct http_exchange *x, enum http_state next)
 /* The last step of closing, taken by whichever operation lands last. */
 static void http_try_close(struct http_exchange *x)
 {
-    if (op_in_flight(&x->sock_op) || op_in_flight(&x->send_op) || op_in_flight(&x->recv_op) ||
-        op_in_flight(&x->timer_op))
+    if (op_in_flight(&x->sock_op) || op_in_flight(&x->recv_op) || op_in_flight(&x->timer_op))
         return;
     if (x->sock >= 0) {
         int sock = x->sock;
@@ -78,7 +89,7 @@ static void http_try_close(struct http_exchange *x)
     }
     http_enter(x, HTTP_CLOSED);
     x->handlers->on_closed(x->ctx, x->result);
-    buf_finish(&x->request);
+    x->opening = opening_destroy(x->opening);
     free(x);
 }
 
@@ -90,7 +101,6 @@ static void http_begin_close(struct http_exchange *x, int result)
     x->result = result;
     http_reader_stop(&x->reader);
     ring_cancel(x->ring, &x->sock_op);
-    ring_cancel(x->ring, &x->send_op);
     ring_cancel(x->ring, &x->recv_op);
     ring_cancel(x->ring, &x->timer_op);
 }
@@ -104,8 +114,36 @@ static void http_end(struct http_exchange *x, int result)
 
 static void http_send(struct http_exchange *x)
 {
-    ring_send(x->ring, &x->send_op, x->sock, slice_from(buf_slice(&x->request), x->sent),
+    struct http_opening *o = x->opening;
+
+    ring_send(x->ring, &x->sock_op, x->sock, slice_from(buf_slice(&o->request), o->sent),
               x->idle_timeout_ms);
+}
+
+static void http_sent(struct http_exchange *x, int res)
+{
+    struct http_opening *o = x->opening;
+
+    if (res == -ETIME) {
+        http_send(x); /* the head's timeout bounds this */
+        return;
+    }
+    if (res < 0) {
+        /* A send and a receive have different words for a peer that is gone. */
+        http_end(x, res == -EPIPE ? -ECONNRESET : res);
+        return;
+    }
+    o->sent += (size_t)res;
+    if (o->sent < o->request.len) {
+        http_send(x);
+        return;
+    }
+    x->opening = opening_destroy(o);
+    http_enter(x, HTTP_READING);
+    if (x->pause_wanted)
+        http_enter(x, HTTP_PAUSED);
+    else
+        ring_recv(x->ring, &x->recv_op, x->sock, x->idle_timeout_ms);
 }
 
 static void http_sock_done(struct op *op, int res)
@@ -118,54 +156,26 @@ static void http_sock_done(struct op *op, int res)
             http_end(x, res);
         } else if (x->sock < 0) {
             x->sock = res;
-            ring_connect(x->ring, op, x->sock, &x->addr);
+            ring_connect(x->ring, op, x->sock, &x->opening->addr);
         } else {
             http_enter(x, HTTP_SENDING);
             http_send(x);
         }
+        break;
+    case HTTP_SENDING:
+        http_sent(x, res);
         break;
     case HTTP_CLOSING:
         if (op->kind == OP_SOCKET && res >= 0)
             x->sock = res;
         http_try_close(x);
         break;
-    case HTTP_SENDING:
     case HTTP_READING:
     case HTTP_PAUSED:
     case HTTP_CLOSED:
     case HTTP_STATE_COUNT:
         assert(false); /* the socket operation is idle in these */
     }
-}
-
-static void http_send_done(struct op *op, int res)
-{
-    struct http_exchange *x = container_of(op, struct http_exchange, send_op);
-
-    if (x->state == HTTP_CLOSING) {
-        http_try_close(x);
-        return;
-    }
-    assert(x->state == HTTP_SENDING);
-    if (res == -ETIME) {
-        http_send(x); /* the head's timeout bounds this */
-        return;
-    }
-    if (res < 0) {
-        /* A send and a receive have different words for a peer that is gone. */
-        http_end(x, res == -EPIPE ? -ECONNRESET : res);
-        return;
-    }
-    x->sent += (size_t)res;
-    if (x->sent < x->request.len) {
-        http_send(x);
-        return;
-    }
-    http_enter(x, HTTP_READING);
-    if (x->pause_wanted)
-        http_enter(x, HTTP_PAUSED);
-    else
-        ring_recv(x->ring, &x->recv_op, x->sock, x->idle_timeout_ms);
 }
 
 static void http_recv_done(struct op *op, int res)
@@ -255,15 +265,17 @@ int http_open(struct ring *ring, const struct http_options *options, struct buf 
               const struct http_handlers *handlers, void *ctx, struct http_exchange **ret)
 {
     struct http_exchange *x = calloc(1, sizeof *x);
+    struct http_opening *opening = calloc(1, sizeof *opening);
     struct buf taken = *request;
     size_t path_len = strlen(options->path);
     int64_t first_ms = options->head_timeout_ms;
 
     *request = (struct buf){0};
-    if (!x || path_len >= sizeof x->addr.sun_path) {
-        int r = x ? -ENAMETOOLONG : -ENOMEM;
+    if (!x || !opening || path_len >= sizeof opening->addr.sun_path) {
+        int r = x && opening ? -ENAMETOOLONG : -ENOMEM;
 
         buf_finish(&taken);
+        free(opening);
         free(x);
         return r;
     }
@@ -271,15 +283,15 @@ int http_open(struct ring *ring, const struct http_options *options, struct buf 
     x->handlers = handlers;
     x->ctx = ctx;
     x->sock = -1;
-    x->request = taken;
+    x->opening = opening;
+    opening->request = taken;
     x->idle_timeout_ms = options->idle_timeout_ms;
     x->head_timeout_ms = options->head_timeout_ms;
     x->deadline_ms = options->deadline_ms;
     x->opened_at_mono_ns = clock_mono_ns();
-    x->addr.sun_family = AF_UNIX;
-    memcpy(x->addr.sun_path, options->path, path_len + 1);
+    opening->addr.sun_family = AF_UNIX;
+    memcpy(opening->addr.sun_path, options->path, path_len + 1);
     x->sock_op.done = http_sock_done;
-    x->send_op.done = http_send_done;
     x->recv_op.done = http_recv_done;
     x->timer_op.done = http_timer_done;
     http_reader_init(&x->reader, &http_reply_handlers, x, options->head_bytes_max,
