@@ -11,22 +11,12 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/timestamp.h"
 
-/* Everything but the source's members and the line: less than this for any record. */
-#define FRAME_MAX 128
-
 #define PUT(out, literal) put((out), (literal), sizeof(literal) - 1)
 
 static inline char *put(char *out, const char *bytes, size_t len)
 {
     memcpy(out, bytes, len);
     return out + len;
-}
-
-size_t ndjson_size_max(const struct record *r)
-{
-    /* Base64 never needs more than escaping does. The 16 bytes are what json_escape writes beyond
-     * its end. */
-    return FRAME_MAX + r->source->json_middle.len + JSON_ESCAPED_MAX((size_t)r->len) + 16;
 }
 
 char *ndjson_encode(char *out, const struct record *r)

@@ -102,13 +102,11 @@ void out_queue_init(struct out_queue *q, struct chunk_pool *pool)
     *q = (struct out_queue){.pool = pool};
 }
 
-static int reserve_mark(struct out_queue *q)
+static int grow_marks(struct out_queue *q)
 {
     struct out_mark *more;
     size_t cap = q->marks_cap ? 2 * q->marks_cap : FIRST_MARKS;
 
-    if (q->marks_count < q->marks_cap)
-        return 0;
     more = malloc(cap * sizeof *more);
     if (!more)
         return -ENOMEM;
@@ -121,15 +119,13 @@ static int reserve_mark(struct out_queue *q)
     return 0;
 }
 
-/** A tail that has room for `need` bytes. */
-static struct out_chunk *writable_chunk(struct out_queue *q, size_t need)
+/** A new tail with room for `need` bytes. */
+static struct out_chunk *add_chunk(struct out_queue *q, size_t need)
 {
     size_t waiting = MIN(out_queue_bytes(q), CHUNK_MOST);
     size_t bytes = CHUNK_LEAST;
     struct out_chunk *chunk;
 
-    if (likely(q->tail && q->tail->bytes.cap - q->tail->bytes.len >= need))
-        return q->tail;
     while (bytes < waiting || bytes < need)
         bytes *= 2;
     chunk = chunk_take(q->pool, bytes);
@@ -141,6 +137,14 @@ static struct out_chunk *writable_chunk(struct out_queue *q, size_t need)
         q->head = chunk;
     q->tail = chunk;
     return chunk;
+}
+
+/** A tail with room for `need` bytes. */
+static inline struct out_chunk *writable_chunk(struct out_queue *q, size_t need)
+{
+    struct out_chunk *tail = q->tail;
+
+    return likely(tail && tail->bytes.cap - tail->bytes.len >= need) ? tail : add_chunk(q, need);
 }
 
 /** Encodes aside and copies, since a chunk for the worst case of a long line would be six times too
@@ -164,19 +168,20 @@ static int append_long(struct out_queue *q, const struct record *r)
     return e;
 }
 
-static int append_short(struct out_queue *q, const struct record *r, size_t need)
+/** Encodes in place: the room is there, so this neither fails nor moves bytes. */
+static inline int append_short(struct out_queue *q, const struct record *r, size_t need)
 {
     struct out_chunk *chunk = writable_chunk(q, need);
-    size_t before;
-    int e;
+    char *begin;
+    size_t len;
 
     if (unlikely(!chunk))
         return -ENOMEM;
-    before = chunk->bytes.len;
-    /* The room is there, so this neither fails nor moves bytes. */
-    e = ndjson_append(&chunk->bytes, r);
-    q->appended += chunk->bytes.len - before;
-    return e;
+    begin = chunk->bytes.data + chunk->bytes.len;
+    len = (size_t)(ndjson_encode(begin, r) - begin);
+    chunk->bytes.len += len;
+    q->appended += len;
+    return 0;
 }
 
 int64_t out_queue_append(struct out_queue *q, const struct record *r)
@@ -185,7 +190,7 @@ int64_t out_queue_append(struct out_queue *q, const struct record *r)
     uint64_t before = q->appended;
     int e;
 
-    if (unlikely(reserve_mark(q) < 0))
+    if (unlikely(q->marks_count == q->marks_cap && grow_marks(q) < 0))
         return -ENOMEM;
     e = likely(need <= SHORT_MAX) ? append_short(q, r, need) : append_long(q, r);
     if (unlikely(e < 0))
