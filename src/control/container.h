@@ -65,7 +65,9 @@ struct container_meters {
 
 struct container {
     struct table_link by_id;
-    struct list link; /* in the line of WAITING, or of REFUSED; else in none */
+    int64_t
+        watch_due_mono_ns; /* nothing can be due before; beside by_id, as each tick reads both */
+    struct list link;      /* in the line of WAITING, or of REFUSED; else in none */
     struct containers *all;
     char id[REPLY_ID_LEN + 1];
     char id_short[SOURCE_ID_SHORT_LEN + 1];

@@ -289,6 +289,8 @@ static void watch(struct containers *all, int64_t now)
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
+        if (now < c->watch_due_mono_ns)
+            continue;
         if (!all->paused) {
             give_up_silent_seeker(c->stream, now, seek_ms);
             give_up_silent_seeker(c->successor, now, seek_ms);

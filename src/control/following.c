@@ -20,6 +20,9 @@
 #define SUCCESSOR_SILENT_NS (2 * NSEC_PER_SEC)
 /* A stream that has not said anything for this long may have been deaf. */
 #define SILENT_NS (2 * NSEC_PER_SEC)
+/* A stream that says nothing and has nothing due is looked at each so many ticks: hundreds of them
+ * are more memory to look at than a processor's cache holds for a second. */
+#define QUIET_TICKS 5
 /* After so many errors of the Engine inside a log, only the newest record is asked for. */
 #define ENGINE_ERRORS_BEFORE_SKIP 3
 /* From this API version on (Engine 26.1) a follow ends with everything that was written. */
@@ -334,6 +337,7 @@ void following_open(struct container *c)
     };
 
     c->asked_at_ns = clock_wall_ns();
+    c->watch_due_mono_ns = 0;
     if (open_stream(c, &request, &c->stream) < 0)
         container_back_off(c);
     else
@@ -403,11 +407,13 @@ static void repair_stuck(struct container *c, int64_t now)
     stream_close(c->stream);
 }
 
-static void note_what_is_heard(struct container *c, int64_t now)
+/* Returns whether there was anything. */
+static bool note_what_is_heard(struct container *c, int64_t now)
 {
     uint64_t bytes = stream_bytes_received(c->stream);
+    bool heard = bytes != c->heard_bytes;
 
-    if (bytes != c->heard_bytes)
+    if (heard)
         c->heard_at_mono_ns = now;
     c->heard_bytes = bytes;
     if (c->predecessor_was_silent && c->stream->delivered_late > 0) {
@@ -417,6 +423,19 @@ static void note_what_is_heard(struct container *c, int64_t now)
         log_warn("Stream had fallen silent while its container went on, replaced", LOG_CONTAINER(c),
                  LOG_INT("records", c->stream->delivered_late));
     }
+    return heard;
+}
+
+static int64_t next_watch(const struct container *c, bool heard, int64_t now)
+{
+    const struct config *config = c->all->config;
+    int64_t due_ns = now + QUIET_TICKS * c->all->tick_ms * NSEC_PER_MSEC;
+
+    if (heard || c->successor || c->predecessor_was_silent ||
+        splice_is_unplaced(&c->stream->cursor))
+        return now;
+    due_ns = MIN(due_ns, c->heartbeat_at_mono_ns + config->heartbeat_interval_ms * NSEC_PER_MSEC);
+    return MIN(due_ns, MIN(c->rotation_due_mono_ns, c->stuck_at_mono_ns));
 }
 
 static void tell_gaps(struct container *c)
@@ -453,7 +472,7 @@ void following_watch(struct container *c, int64_t now)
 {
     struct containers *all = c->all;
 
-    note_what_is_heard(c, now);
+    c->watch_due_mono_ns = next_watch(c, note_what_is_heard(c, now), now);
     tell_gaps(c);
     watch_risk(c, now);
     if (all->paused || !engine_is_up(all->engine))

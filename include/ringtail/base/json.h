@@ -15,8 +15,8 @@
  * Writes the inside of a JSON string (no quotes) at `out`, which has JSON_ESCAPED_MAX(in.len) + 16
  * bytes of room: `"`, `\` and control bytes escaped (short forms \b \t \n \f \r where JSON has
  * them, \u00XX else; DEL as it is), all else copied. The input must be UTF-8 for the output to be.
- * Sixteen bytes at a time with SSE2/NEON; a plain loop elsewhere. Quote-dense text must not fall
- * off a cliff (process the match mask bit by bit). Returns the end of what it wrote.
+ * Sixteen bytes or more at a time with SSE2/NEON; where there is much to escape, byte by byte from
+ * a table, so that quote-dense text does not fall off a cliff. Returns the end of what it wrote.
  */
 char *json_escape(char *out, struct slice in);
 
