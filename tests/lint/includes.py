@@ -46,9 +46,9 @@ LIBRARIES = ("liburing", "libllhttp", "yyjson", "yaml-0.1", "libmicrohttpd", "cm
 
 def room_of(path):
     """(room, is a test): the room that owns the file, or None."""
-    match = re.match(r"(include/ringtail|src|tests/unit)/([a-z]+)/", path)
+    match = re.match(r"(include/ringtail|src|tests/unit|perf/micro)/([a-z]+)/", path)
     if match and match.group(2) in ROOMS:
-        return match.group(2), match.group(1) == "tests/unit"
+        return match.group(2), match.group(1) in ("tests/unit", "perf/micro")
     return None, path.startswith("tests/")
 
 
@@ -76,10 +76,11 @@ def check_include(path, kind, name, target, findings, line):
     if target is None:
         findings.add(path, line, f'no such file in the project: "{name}"')
         return
-    if target.startswith("tests/"):
-        if not path.startswith("tests/"):
-            findings.add(path, line, f'only tests include what is in tests: "{name}"')
-        return
+    for tree_of, who in (("tests/", "tests"), ("perf/", "benchmarks")):
+        if target.startswith(tree_of):
+            if not path.startswith(tree_of):
+                findings.add(path, line, f'only {who} include what is in {tree_of[:-1]}: "{name}"')
+            return
     owner, _ = room_of(target)
     if target.startswith("include/"):
         if name != target[len("include/") :]:
@@ -139,7 +140,7 @@ def library_flags(root):
 def check_self_contained(root, headers, findings):
     compiler = shlex.split(os.environ.get("CC", "gcc"))
     flags = ["-std=gnu17", "-D_GNU_SOURCE", '-DRINGTAIL_VERSION="0"', "-fsyntax-only"]
-    flags += ["-Iinclude", "-Itests", "-xc"] + library_flags(root)
+    flags += ["-Iinclude", "-Isrc", "-Itests", "-I.", "-xc"] + library_flags(root)
 
     def compile_alone(header):
         # Through standard input, so that the compiler does not warn about #pragma once in a main file.
