@@ -5,6 +5,10 @@ import sys
 
 sys.dont_write_bytecode = True
 
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -12,6 +16,10 @@ import tempfile
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+LOADER = importlib.machinery.SourceFileLoader("compare", f"{ROOT}/perf/compare")
+COMPARE = importlib.util.module_from_spec(importlib.util.spec_from_loader("compare", LOADER))
+LOADER.exec_module(COMPARE)
 
 
 def result(values, **other):
@@ -42,13 +50,11 @@ class Compare(unittest.TestCase):
         return path
 
     def compare_texts(self, old, new):
-        done = subprocess.run(
-            [f"{ROOT}/perf/compare", self.write("a.json", old), self.write("b.json", new)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        out, err = io.StringIO(), io.StringIO()
+        arguments = [self.write("a.json", old), self.write("b.json", new)]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = COMPARE.main(arguments)
+        return code, out.getvalue(), err.getvalue()
 
     def compare(self, old, new):
         """Exit code and output for two lists of results."""
