@@ -302,8 +302,8 @@ static void run(struct discard *d)
         if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
             die("io_uring", r);
         take_all(d);
-        while (has_task_work(d)) {
-            (void)io_uring_get_events(&d->uring);
+        while (has_task_work(d) && !stopping) {
+            (void)io_uring_submit_and_get_events(&d->uring); /* the next wait tells what failed */
             take_all(d);
         }
     }
