@@ -31,16 +31,21 @@ struct options {
     uint64_t linger_sec;
     const char *prefix;
     bool tty_like;
+    bool stamp;
+    bool wait;
 };
 
 static void usage(FILE *to)
 {
     fputs("usage: writer [--rate LINES_PER_SECOND] [--count LINES] [--bytes N] [--stderr-every K]\n"
           "              [--prefix STR] [--burst] [--tty-like] [--linger SECONDS]\n"
+          "              [--stamp] [--wait]\n"
           "\n"
           "  --burst     as fast as the pipe takes the lines, whatever --rate says\n"
           "  --tty-like  each line starts with a progress bar that bare carriage returns redraw\n"
-          "  --linger    stay this long after the last line\n",
+          "  --linger    stay this long after the last line\n"
+          "  --stamp     padding starts with @ and the monotonic clock's nanoseconds, 20 digits\n"
+          "  --wait      begin at SIGUSR1\n",
           to);
 }
 
@@ -69,6 +74,8 @@ static struct options options_parse(int argc, char **argv)
         {"linger", required_argument, NULL, 'l'},
         {"burst", no_argument, NULL, 'u'},
         {"tty-like", no_argument, NULL, 't'},
+        {"stamp", no_argument, NULL, 's'},
+        {"wait", no_argument, NULL, 'w'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -101,6 +108,12 @@ static struct options options_parse(int argc, char **argv)
             break;
         case 't':
             o.tty_like = true;
+            break;
+        case 's':
+            o.stamp = true;
+            break;
+        case 'w':
+            o.wait = true;
             break;
         case 'h':
             usage(stdout);
@@ -172,6 +185,8 @@ static size_t line_format(const struct options *o, char stream, uint64_t number,
                         o->tty_like ? "[#  ]\r[## ]\r[###]\r" : "", o->prefix, stream, number);
     size_t len = (size_t)head;
 
+    if (o->stamp)
+        len += (size_t)snprintf(line + len, room_bytes - len, "@%020" PRIu64 " ", now_mono_ns());
     while (len < o->line_bytes) {
         line[len] = (char)('a' + len % 26);
         len++;
@@ -185,11 +200,11 @@ int main(int argc, char **argv)
     struct options o = options_parse(argc, argv);
     size_t room_bytes = o.line_bytes + strlen(o.prefix) + 128;
     uint64_t stdout_count = 0, stderr_count = 0;
-    uint64_t started_mono_ns = now_mono_ns();
+    uint64_t started_mono_ns;
     char *line = malloc(room_bytes);
     int exit_code = 0;
     bool ended = false;
-    sigset_t ends;
+    sigset_t ends, begins;
 
     if (!line) {
         perror("writer");
@@ -198,9 +213,19 @@ int main(int argc, char **argv)
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
-    sigprocmask(SIG_BLOCK, &ends, NULL);
+    begins = ends;
+    sigaddset(&begins, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &begins, NULL);
+    while (o.wait && !ended) {
+        int signal_number = sigwaitinfo(&begins, NULL);
 
-    for (uint64_t i = 0; o.lines_count == 0 || i < o.lines_count; i++) {
+        if (signal_number == SIGUSR1)
+            break;
+        ended = signal_number > 0;
+    }
+
+    started_mono_ns = now_mono_ns();
+    for (uint64_t i = 0; !ended && (o.lines_count == 0 || i < o.lines_count); i++) {
         bool to_stderr = o.stderr_every > 0 && (i + 1) % o.stderr_every == 0;
         uint64_t number = to_stderr ? ++stderr_count : ++stdout_count;
         uint64_t due_mono_ns = started_mono_ns;
