@@ -1,0 +1,40 @@
+"""ringtail itself, as it comes: one file per container, positions, metrics."""
+
+import json
+import os
+
+from lib.engine import ROOT
+from peers.base import Peer, text_lines
+
+BUILD = os.path.join(ROOT, "build-perf")
+PROGRAM = os.environ.get("RINGTAIL_BIN", os.path.join(BUILD, "ringtail"))
+
+
+class Ringtail(Peer):
+    name = "ringtail"
+
+    @classmethod
+    def missing(cls):
+        return None if os.path.exists(PROGRAM) else f"there is no {PROGRAM}"
+
+    def start(self, containers, resume_at=None):
+        command = [PROGRAM, "run", "--engine", self.engine.url, "--output", self.out_dir]
+        command += ["--since", "all", "--set", "admin.port=0"]
+        command += ["--set", "output.template={container_name}.ndjson"]
+        self.spawn(command)
+
+    def paths(self, containers):
+        return [os.path.join(self.out_dir, c.name + ".ndjson") for c in containers]
+
+    def feed(self, containers, check):
+        letters = {"stdout": b"o", "stderr": b"e"}
+        for path in self.paths(containers):
+            for line in text_lines(path):
+                try:
+                    record = json.loads(line)
+                    text, name = record["line"].encode(), record["container_name"].encode()
+                    stream = letters[record["stream"]]
+                except (ValueError, KeyError):
+                    check.take(line)
+                    continue
+                check.take(text, name, stream)
