@@ -12,8 +12,8 @@ VALUE_WIDTH = 70
 BAR = 22
 PLOT_HEIGHT = 240
 MARGIN_LEFT, MARGIN_BOTTOM, MARGIN_TOP = 58, 34, 30
-LINE_WIDTH = 330
-TICKS = 5
+LINE_WIDTH = 285
+MARKS_MOST = 6
 # Where a curve of percentiles is marked.
 PERCENTS = (50, 75, 90, 95, 99, 99.5, 99.9, 99.99)
 
@@ -74,11 +74,21 @@ def powers(low, high):
     return [mark for mark in marks if low <= mark <= high]
 
 
+def steps(high):
+    """Marks of an axis that begins at 0: a round number apart, the last not below high."""
+    rough = high / (MARKS_MOST - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    return [step * i for i in range(math.ceil(high / step) + 1)]
+
+
 def curves(title, series, x_marks, x_of, y_log, names, x_title):
     """Lines through points. series: {label: (program, [(x, y), …])}. x_of: 0 to 1 for an x."""
     ys = [y for _, points in series.values() for _, y in points]
     high = max(ys) or 1
     low = max(min(ys), high / 1e6) if y_log else 0
+    marks = powers(low, high) if y_log else steps(high)
+    high = max(high, marks[-1]) if marks else high
     bottom = MARGIN_TOP + PLOT_HEIGHT - MARGIN_BOTTOM
 
     def x_at(x):
@@ -91,7 +101,6 @@ def curves(title, series, x_marks, x_of, y_log, names, x_title):
             part = y / high
         return bottom - part * (bottom - MARGIN_TOP)
 
-    marks = powers(low, high) if y_log else [high * i / (TICKS - 1) for i in range(TICKS)]
     parts = []
     for mark in marks:
         parts.append(line(MARGIN_LEFT, y_at(mark), MARGIN_LEFT + LINE_WIDTH, y_at(mark), "g"))

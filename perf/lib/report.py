@@ -47,11 +47,12 @@ def page(data):
         f"<style>{STYLE}</style><h1>ringtail, measured</h1><p>{html.escape(tables.about(data))}</p>",
         "<p>Medians, and the least and the most in parentheses. Bars are medians, whiskers the runs.</p>",
     ]
-    for name in tables.benchmarks(data):
-        results = [result for result in data["results"] if result["benchmark"] == name]
+    for name, results in tables.groups(data).items():
         what, how = tables.heading(name, results)
         parts.append(f"<h2>{html.escape(what)}</h2><p>{html.escape(how)}</p>{table(results)}")
-        parts.append(f'<div class=plots>{"".join(plots.of_benchmark(data, name))}</div>')
+        for benchmark in dict.fromkeys(result["benchmark"] for result in results):
+            drawings = "".join(plots.of_benchmark(data, benchmark))
+            parts.append(f"<div class=plots>{drawings}</div>" if drawings else "")
     return "\n".join(parts) + "</html>\n"
 
 

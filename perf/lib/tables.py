@@ -2,11 +2,12 @@
 
 import statistics
 
-from lib import check
 from lib.workloads import METRICS
 from lib.workloads import ALL as WORKLOADS
 
 FIRST = "ringtail"
+# What a check may have counted, whoever made it.
+FAULTS = ("lost", "doubled", "repeated", "garbled", "out_of_order")
 
 
 def number(value):
@@ -32,9 +33,22 @@ def metric_name(metric, unit):
     return f"{name}, {unit}" if unit and unit not in name else name
 
 
-def benchmarks(data):
-    """Names of the benchmarks in the order in which they were run."""
-    return list(dict.fromkeys(result["benchmark"] for result in data["results"]))
+def groups(data):
+    """{title of a table: its results}, in the order in which they were measured.
+
+    A benchmark has a table of its own. A family (micro/a, micro/b) that only one program took part in
+    is one table.
+    """
+    families = {}
+    for result in data["results"]:
+        family = result["benchmark"].partition("/")[0]
+        families.setdefault(family, set()).add(result["program"])
+    found = {}
+    for result in data["results"]:
+        family = result["benchmark"].partition("/")[0]
+        name = family if len(families[family]) == 1 else result["benchmark"]
+        found.setdefault(name, []).append(result)
+    return found
 
 
 def programs(results):
@@ -63,16 +77,40 @@ def rows(results):
     found = {}
     for result in results:
         words = params_words(result["params"], varying)
-        label = metric_name(result["metric"], result["unit"])
-        key = (words, label)
+        key = (metric_name(result["metric"], result["unit"]), words)
         found.setdefault(key, (result["better"], {}))[1][result["program"]] = result["values"]
-    for (words, label), (better, values) in found.items():
-        yield (f"{words}: {label}" if words else label), better, values
+    for (label, words), (better, values) in sorted_by_label(found):
+        yield (f"{label}; {words}" if words else label), better, values
 
 
-def checked(results):
-    """{program: {kind: count}} of what was found wrong."""
-    return {r["program"]: r["checked"] for r in results if r.get("checked")}
+def sorted_by_label(found):
+    """What belongs to one measure stands together, in the order of first mention."""
+    labels = list(dict.fromkeys(label for label, _ in found))
+    return sorted(found.items(), key=lambda item: labels.index(item[0][0]))
+
+
+def faults(results):
+    """{program: {fault: count}}; a program whose output nobody looked at is not there."""
+    counts = {}
+    for result in results:
+        checked = {k: n for k, n in (result.get("checked") or {}).items() if k in FAULTS}
+        if checked:
+            # All metrics of a benchmark come from the same runs.
+            where = (result["program"], result["benchmark"], str(result["params"]))
+            counts[where] = checked
+    found = {}
+    for (program, *_), checked in counts.items():
+        total = found.setdefault(program, {})
+        for kind, count in checked.items():
+            total[kind] = total.get(kind, 0) + count
+    return found
+
+
+def faults_words(kinds):
+    if kinds is None:
+        return "not looked for"
+    words = [f"{number(count)} {kind.replace('_', ' ')}" for kind, count in kinds.items() if count]
+    return ", ".join(words) or "none"
 
 
 def ratio(values, better):
@@ -93,9 +131,29 @@ def best_of(values, better):
     return [name for name, middle in middles.items() if middle == best]
 
 
+def cells_of_one(results):
+    """The table of a family of benchmarks with one program: a column for each measure."""
+    _, varying = params_split(results)
+    metrics = list(dict.fromkeys((r["metric"], r["unit"]) for r in results))
+    found = {}
+    for result in results:
+        own = result["benchmark"].partition("/")[2]
+        words = params_words(result["params"], varying)
+        label = ", ".join(part for part in (own, words) if part)
+        found.setdefault(label, {})[result["metric"]] = spread(result["values"])
+    head = ["", *(metric_name(*metric) for metric in metrics)]
+    body = [
+        [(label, False), *((values.get(metric, "–"), False) for metric, _ in metrics)]
+        for label, values in found.items()
+    ]
+    return head, body
+
+
 def cells(results):
     """The table of one benchmark: a head, and rows of (text, is it the best)."""
     names = programs(results)
+    if len(names) == 1 and len({result["benchmark"] for result in results}) > 1:
+        return cells_of_one(results)
     compared = len(names) > 1 and FIRST in names
     head = ["", *names] + ([f"{FIRST} ÷ best other"] if compared else [])
     body = []
@@ -107,13 +165,11 @@ def cells(results):
             quotient = ratio(values, better)
             row.append((f"{quotient:.2f}" if quotient is not None else "–", False))
         body.append(row)
-    wrong = checked(results)
+    wrong = faults(results)
     if wrong:
-        row = [(" / ".join(check.KINDS).replace("_", " "), False)]
-        for name in names:
-            kinds = wrong.get(name)
-            text = " / ".join(str(kinds[kind]) for kind in check.KINDS) if kinds else "–"
-            row.append((text, False))
+        kinds = dict.fromkeys(kind for counts in wrong.values() for kind in counts)
+        row = [(", ".join(kinds).replace("_", " "), False)]
+        row += [(faults_words(wrong.get(name)), False) for name in names]
         body.append(row + [("", False)] * compared)
     return head, body
 
@@ -141,8 +197,7 @@ def heading(name, results):
 
 def markdown(data):
     text = [about(data), "", "Medians, and the least and the most in parentheses; the best is bold.", ""]
-    for name in benchmarks(data):
-        results = [result for result in data["results"] if result["benchmark"] == name]
+    for name, results in groups(data).items():
         what, how = heading(name, results)
         head, body = cells(results)
         text += [f"### {what}", "", how, "", "| " + " | ".join(head) + " |"]
