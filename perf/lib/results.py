@@ -33,9 +33,12 @@ def new():
 
 
 def load(path):
-    with open(path, encoding="utf-8") as file:
-        data = json.load(file)
-    if data.get("schema") != SCHEMA:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Trouble(f"{path} can't be read: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise Trouble(f"{path} is not a file of results of schema {SCHEMA}")
     data.setdefault("histograms", [])
     return data
