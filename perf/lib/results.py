@@ -5,8 +5,8 @@
                   "unit": "µs", "values": […], "better": "less" | "more", "checked": {"lost": 0, …}}],
      "histograms": [{"benchmark": "W2", "program": "ringtail", "unit": "µs", "buckets": [[upper, count], …]}]}
 
-Values are one per run. What was checked is summed over the runs; a benchmark that has nothing to
-check has no such key. Histograms are of all runs together.
+Values are one per run; faults are summed over the runs. Who measures without an Engine may say in
+words what was checked. Histograms are of all runs together.
 """
 
 import datetime

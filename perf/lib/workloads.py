@@ -257,8 +257,8 @@ class Rate(Workload):
         containers = self.engine.run(writers)
         try:
             self.measure_written(run, containers, seconds, counting)
-            # The next program is to see its own containers alone.
         finally:
+            # The next program is to see its own containers alone.
             self.engine.remove(containers)
 
     def measure_written(self, run, containers, seconds, counting):
