@@ -25,9 +25,10 @@ static void encode(struct sink *sink, struct batch *batch)
 
 static const struct sink_ops encoding_ops = {.kind = "encode", .submit = encode};
 
-static void collect(void *ctx, struct positions *p)
+static bool collect(void *ctx, struct positions *p)
 {
     containers_put_positions(ctx);
+    return true;
 }
 
 static void on_pause(void *ctx, bool paused)
