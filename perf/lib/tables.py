@@ -23,7 +23,11 @@ def number(value):
 
 def spread(values):
     """The median, and between which values it lies."""
-    middle = number(statistics.median(values))
+    middle = statistics.median(values)
+    if middle in values:
+        # Between two equal whole numbers lies a whole number, not a fraction that looks measured.
+        middle = values[values.index(middle)]
+    middle = number(middle)
     low, high = number(min(values)), number(max(values))
     return middle if low == high else f"{middle} ({low}–{high})"
 
