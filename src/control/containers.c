@@ -282,15 +282,19 @@ static void beat(struct container *c, int64_t now)
     meters_container_heartbeat(c->all->meters, c);
 }
 
-static void watch(struct containers *all, int64_t now)
+/* Returns when to look again. */
+static int64_t watch(struct containers *all, int64_t now)
 {
     int64_t seek_ms = all->config->stream_seek_timeout_ms;
+    int64_t next_ns = following_quiet_due(all, now);
 
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
-        if (now < c->watch_due_mono_ns)
+        if (now < c->watch_due_mono_ns) {
+            next_ns = MIN(next_ns, c->watch_due_mono_ns);
             continue;
+        }
         if (!all->paused) {
             give_up_silent_seeker(c->stream, now, seek_ms);
             give_up_silent_seeker(c->successor, now, seek_ms);
@@ -299,21 +303,28 @@ static void watch(struct containers *all, int64_t now)
             following_watch(c, now);
         if (c->meters.shown && c->state != CONTAINER_IDLE)
             beat(c, now);
+        if (c->state != CONTAINER_IDLE && c->state != CONTAINER_IGNORED)
+            next_ns = MIN(next_ns, c->watch_due_mono_ns);
     }
+    return next_ns;
 }
 
 static void on_tick(struct op *op, int res)
 {
     struct containers *all = container_of(op, struct containers, tick_op);
-    int64_t now = clock_mono_ns();
+    int64_t now = clock_mono_ns(), wait_ms;
 
     if (all->closing)
         return;
     if (now - all->refused_tried_at_mono_ns >= NSEC_PER_SEC)
         retry_one_refused(all, now);
     all->rotation_waits = false;
-    watch(all, now);
-    ring_timer(all->ring, op, all->rotation_waits ? MIN(all->tick_ms, TICK_SOON_MS) : all->tick_ms);
+    wait_ms = (watch(all, now) - now) / NSEC_PER_MSEC + 1;
+    if (all->rotation_waits)
+        wait_ms = MIN(all->tick_ms, TICK_SOON_MS);
+    else if (!list_is_empty(&all->refused) || wait_ms < all->tick_ms)
+        wait_ms = all->tick_ms;
+    ring_timer(all->ring, op, wait_ms);
 }
 
 int containers_init(struct containers *all, struct ring *ring, struct engine *engine,

@@ -20,8 +20,9 @@
 #define SUCCESSOR_SILENT_NS (2 * NSEC_PER_SEC)
 /* A stream that has not said anything for this long may have been deaf. */
 #define SILENT_NS (2 * NSEC_PER_SEC)
-/* A stream that says nothing and has nothing due is looked at each so many ticks: hundreds of them
- * are more memory to look at than a processor's cache holds for a second. */
+/* A stream that says nothing and has nothing due is looked at each so many ticks, and all of them
+ * at once: hundreds are more memory to look at than a processor's cache holds for a second, and
+ * when there are no others, nobody need wake up in between. */
 #define QUIET_TICKS 5
 /* After so many errors of the Engine inside a log, only the newest record is asked for. */
 #define ENGINE_ERRORS_BEFORE_SKIP 3
@@ -203,10 +204,16 @@ static void promote(struct container *c)
         schedule_rotation(c);
 }
 
-/* All that the log had has been read, and if the place was found, so can be what follows. */
+/* All that the log has had so far has been read, if the place was found. */
 static void go_on_behind(struct container *c, const struct stream *s)
 {
-    c->level = splice_is_placed(&s->cursor) ? 0 : s->cursor.level + 1;
+    bool placed = splice_is_placed(&s->cursor);
+
+    if (placed && c->catching_up) {
+        run_ended(c, false);
+        return;
+    }
+    c->level = placed ? 0 : s->cursor.level + 1;
     container_go(c);
 }
 
@@ -426,10 +433,17 @@ static bool note_what_is_heard(struct container *c, int64_t now)
     return heard;
 }
 
+int64_t following_quiet_due(const struct containers *all, int64_t now)
+{
+    int64_t quiet_ns = QUIET_TICKS * all->tick_ms * NSEC_PER_MSEC;
+
+    return (now / quiet_ns + 1) * quiet_ns;
+}
+
 static int64_t next_watch(const struct container *c, bool heard, int64_t now)
 {
     const struct config *config = c->all->config;
-    int64_t due_ns = now + QUIET_TICKS * c->all->tick_ms * NSEC_PER_MSEC;
+    int64_t due_ns = following_quiet_due(c->all, now);
 
     if (heard || c->successor || c->predecessor_was_silent ||
         splice_is_unplaced(&c->stream->cursor))

@@ -722,8 +722,7 @@ static void run_pass(struct ring *ring)
         if (!has_task_work(ring) && list_is_empty(&ring->landed))
             break;
         ring->stats.enters++;
-        /* What it can't take or get now, the next wait does. */
-        (void)io_uring_submit_and_get_events(&ring->uring);
+        (void)io_uring_get_events(&ring->uring); /* what it can't get now, the next wait gets */
     }
 }
 

@@ -23,6 +23,8 @@
 /* What is not to be left out although the clock was set back by less than this. */
 #define CLOCK_STEP_NS (3600 * NSEC_PER_SEC)
 #define RECENT_MARKS 64
+/* Without follow. */
+#define LEVEL_WHOLE 3
 /* Of a record on the wire: frame header, timestamp and blank. */
 #define RECORD_OVERHEAD_BYTES 39
 /* The stream that is read may be behind its log by this much, and by twice what is seen of its lag.
@@ -366,9 +368,9 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
     if (level >= 2) {
         /* From 26.1 on all comes that is behind the first record of that time; before, `since` also
          * takes out what was written after the clock was set back. And behind a gap all is new. */
-        bool filters = h->engine_repeats || level > 2;
+        bool filters = h->engine_repeats || level == SPLICE_LEVELS - 1;
 
-        ret->whole = level == 2;
+        ret->whole = level == LEVEL_WHOLE;
         ret->has_since = now_ns >= newest_last;
         ret->since_ns = oldest_recent(h, newest_last) - (filters ? CLOCK_STEP_NS : SINCE_MARGIN_NS);
         return;

@@ -13,9 +13,10 @@
  *
  *   level 0   tail=K, from the log's recent rate
  *   level 1   tail=16 K
- *   level 2   since=<before the last record>, without follow: it ends, and has the anchor or not
- *   level 3   the same with follow, and what the history does not know is delivered: the Engine has
- *             dropped the anchor, so lines may be missing
+ *   level 2   since=<before the last record>
+ *   level 3   the same without follow: it ends, and has the anchor or not
+ *   level 4   as level 2, and what the history does not know is delivered: the Engine has dropped
+ * the anchor, so lines may be missing
  *
  * The next level is for a response that does not have the anchor, or does not tell which of several
  * equal records it is.
@@ -70,7 +71,7 @@ struct splice_history {
     uint64_t gaps_suspected; /* anchors that the Engine did not have any more */
 };
 
-#define SPLICE_LEVELS 4
+#define SPLICE_LEVELS 5
 
 /** What to ask the Engine for. */
 struct splice_query {

@@ -323,8 +323,10 @@ static void test_a_response_with_an_end_is_looked_through_to_its_end(void **stat
 
     log_begin(&l);
     splice_plan(&l.history, 2, START_NS + NSEC_PER_SEC, &q);
+    assert_false(q.whole);
+    splice_plan(&l.history, 3, START_NS + NSEC_PER_SEC, &q);
     assert_true(q.whole);
-    open_level(&l, 2, -1);
+    open_level(&l, 3, -1);
     l.cursor.whole = true;
     assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 5000, "before the step\n")));
     assert_true(splice_is_unplaced(&l.cursor));
