@@ -74,6 +74,7 @@ struct position *positions_entry(struct positions *p, const char *id)
         return NULL;
     memcpy(e->id, id, sizeof e->id);
     e->history.marks_max = p->marks_max;
+    e->history.floor_ns = INT64_MAX;
     e->seen_at_ns = clock_wall_ns();
     table_insert(&p->table, &e->by_id, slice_str(e->id));
     return e;
@@ -102,7 +103,8 @@ bool positions_take(struct positions *p, const char *id, const struct position_s
     *state->written = e->written;
     e->written = (struct written){0};
     restored.marks_max = h->marks_max;
-    restored.floor_ns = splice_has_history(&restored) ? h->floor_ns : e->floor_ns;
+    if (splice_has_history(&restored) || restored.floor_ns == INT64_MAX)
+        restored.floor_ns = h->floor_ns;
     restored.floor_is_far = h->floor_is_far;
     *h = restored;
     return true;
@@ -378,7 +380,7 @@ static int parse_container(struct positions *p, yyjson_val *v)
         return -ENOMEM;
     e->is_restored = true;
     e->seen_at_ns = yyjson_get_sint(yyjson_obj_get(v, "seen_at"));
-    e->floor_ns = yyjson_get_sint(yyjson_obj_get(v, "floor"));
+    e->history.floor_ns = yyjson_get_sint(yyjson_obj_get(v, "floor"));
     r = parse_marks(e, marks);
     for (size_t i = 0; i < ARRAY_SIZE(e->written.of) && r == 0; i++)
         r = parse_written(&e->written.of[i], yyjson_obj_get(v, written_names[i]));
@@ -627,8 +629,6 @@ static void print_restored(struct position *e)
     static const struct line_joiner none;
     struct position_state state = {.history = &e->history, .written = &e->written, .joiner = &none};
 
-    if (!splice_has_history(&e->history))
-        e->history.floor_ns = e->floor_ns;
     print_entry(e, &state);
 }
 

@@ -36,12 +36,11 @@ struct position {
     struct table_link by_id;
     char id[REPLY_ID_LEN + 1];
     int64_t seen_at_ns; /* wall clock: last known to the Engine or read from */
-    int64_t floor_ns;   /* without history: where to begin */
     bool is_restored;   /* from the file, and nobody has taken it yet: so is what follows */
     bool followed;      /* a container has taken it over */
-    struct splice_history history;
-    struct written written; /* what the output has beyond it */
-    struct buf text;        /* the entry as JSON, for saving */
+    struct splice_history history; /* floor_ns INT64_MAX: not known */
+    struct written written;        /* what the output has beyond it */
+    struct buf text;               /* the entry as JSON, for saving */
 };
 
 struct position_output_key {

@@ -239,6 +239,50 @@ static void test_what_was_read_to_its_end_is_left_alone(void **state)
     ledger_destroy(l);
 }
 
+/* ---- not known to the positions yet ---- */
+
+static bool has_position(struct world *w, void *ctx)
+{
+    char path[256], text[4096] = "";
+    FILE *file;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/.ringtail/positions", w->out_dir);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    return n > 0 && strstr(text, sim_container_id(ctx));
+}
+
+/* Its output tells of it after a crash, but not that its old log is wanted, which never was. */
+static void test_after_a_crash_an_old_log_is_as_little_wanted_as_before(void **state)
+{
+    struct world *w = *state;
+    struct ledger *l = ledger_create(w);
+    struct sim_container *known, *unknown;
+
+    world_engine(w, NULL);
+    unknown = add_ended(w, 50);
+    known = sim_add(w->sim, NULL);
+    world_run(w, "--since", "now", "--set", "positions.interval=1h");
+    world_wait_follows(w, NULL, 1);
+    /* The positions are saved with the first line, and then for an hour no more. */
+    ledger_say_many(l, known, "the first", 1);
+    world_wait(w, "positions are saved", has_position, known);
+    assert_int_equal(0, sim_container_start(unknown));
+    ledger_say_many(l, unknown, "started again", 20);
+    ledger_wait(l);
+    ledger_kill(w);
+    assert_false(has_position(w, unknown));
+    ledger_say_many(l, unknown, "while it is down", 20);
+    world_run(w, "--since", "now");
+    ledger_wait(l);
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
 /* ---- a place that can't be told ---- */
 
 /*
@@ -300,6 +344,8 @@ int main(void)
                    test_what_was_read_to_its_end_is_left_alone),
         WORLD_TEST("S21 an open line of equal parts is asked for a few times only",
                    test_an_open_line_of_equal_parts_is_asked_for_a_few_times_only),
+        WORLD_TEST("S42 after a crash an old log is as little wanted as before",
+                   test_after_a_crash_an_old_log_is_as_little_wanted_as_before),
     };
 
     return world_main(tests);
