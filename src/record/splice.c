@@ -188,15 +188,19 @@ static bool is_open_end(const struct splice_history *h, const struct part *part)
     return is_part(part) && part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT];
 }
 
-/* Whether parts of its line that are equal to this one may stand in front of the history, and lines
- * of the other stream between them. */
+/* Whether parts of its line that are equal to this one may stand in front of the history, with
+ * other parts of it and lines of the other stream between them. */
 static bool is_at_edge(const struct splice_history *h, const struct part *part, uint64_t oldest)
 {
     if (!is_part(part) || (!h->is_cut && part->ts_ns >= h->floor_ns))
         return false;
-    for (uint64_t n = h->first; n < oldest; n++)
-        if (((mark_at(h, n)->fingerprint ^ fingerprint_of(part)) & SPLICE_MARK_STDERR) == 0)
+    for (uint64_t n = h->first; n < oldest; n++) {
+        const struct splice_mark *m = mark_at(h, n);
+
+        if (((m->fingerprint ^ fingerprint_of(part)) & SPLICE_MARK_STDERR) == 0 &&
+            m->ts_ns != part->ts_ns)
             return false;
+    }
     return true;
 }
 

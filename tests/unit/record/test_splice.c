@@ -314,6 +314,31 @@ static void test_a_response_that_begins_behind_an_owed_part_is_too_short(void **
     splice_history_finish(&l.history);
 }
 
+/* Of a line's parts the positions keep the last ones, and an equal one may stand in front of them.
+ */
+static void test_a_part_is_no_place_while_its_line_may_have_begun_before_the_history(void **state)
+{
+    struct part other = part_at(RECORD_STDOUT, 8, "another part");
+    struct part end = part_at(RECORD_STDERR, 8, "line\n");
+    const struct part kept[] = {other, long_part_at(8), end};
+    struct log l = {.history = {.marks_max = 64, .floor_ns = INT64_MIN, .floor_is_far = true}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+        assert_int_equal(
+            0, splice_restore(&l.history,
+                              &(struct splice_mark){
+                                  kept[i].ts_ns,
+                                  (kept[i].fingerprint & ~SPLICE_MARK_FLAGS) |
+                                      (kept[i].stream == RECORD_STDERR ? SPLICE_MARK_STDERR : 0)}));
+    open_level(&l, 0, 16);
+    assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "before\n")));
+    assert_int_equal(SPLICE_DROP, judge(&l, long_part_at(8)));
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+        assert_int_equal(SPLICE_DROP, judge(&l, kept[i]));
+    assert_int_equal(SPLICE_DELIVER, judge(&l, part_at(RECORD_STDOUT, 8, "end\n")));
+    splice_history_finish(&l.history);
+}
+
 /* What is behind the anchor is younger, mostly; with the clock set back, what is before it is, too.
  */
 static void test_a_response_with_an_end_is_looked_through_to_its_end(void **state)
@@ -494,6 +519,8 @@ int main(void)
         cmocka_unit_test(test_a_tail_that_begins_with_a_part_of_the_last_line_is_too_short),
         cmocka_unit_test(test_owed_parts_are_delivered_again),
         cmocka_unit_test(test_a_response_that_begins_behind_an_owed_part_is_too_short),
+        TITLED("S21 a part is no place while its line may have begun before the history",
+               test_a_part_is_no_place_while_its_line_may_have_begun_before_the_history),
         cmocka_unit_test(test_a_response_with_an_end_is_looked_through_to_its_end),
         cmocka_unit_test(test_the_last_level_takes_what_there_is_and_counts_the_gap),
         cmocka_unit_test(test_a_full_history_forgets_the_oldest),
