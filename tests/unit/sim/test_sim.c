@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -1621,7 +1622,7 @@ static void test_writes_of_one_byte_arrive_as_single_bytes(void **state)
     struct fixture *f = *state;
     struct buf whole = {0}, split = {0};
     struct client client;
-    char one[64];
+    char one;
     ssize_t n;
 
     sim_line(sim_add(f->sim, "web"), SIM_STDOUT, 0, "text");
@@ -1630,9 +1631,14 @@ static void test_writes_of_one_byte_arrive_as_single_bytes(void **state)
                   NULL);
     client_open(&client, f->sim);
     client_send(&client, "GET /containers/web/logs?stdout=1 HTTP/1.1\r\nConnection: close\r\n\r\n");
-    while ((n = recv(client.fd, one, sizeof one, 0)) > 0) {
-        assert_int_equal(1, n); /* the next one is only sent after this was read */
-        assert_int_equal(0, buf_append(&split, one, 1));
+    while ((n = recv(client.fd, &one, 1, MSG_PEEK)) > 0) {
+        int there = 0;
+
+        /* The next one is only sent after this was read. */
+        assert_int_equal(0, ioctl(client.fd, FIONREAD, &there));
+        assert_int_equal(1, there);
+        assert_int_equal(1, recv(client.fd, &one, 1, 0));
+        assert_int_equal(0, buf_append(&split, &one, 1));
     }
     assert_int_equal(whole.len, split.len);
     assert_memory_equal(whole.data, split.data, whole.len);
