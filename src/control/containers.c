@@ -268,7 +268,7 @@ static void retry_one_refused(struct containers *all, int64_t now)
 
 static void give_up_silent_seeker(struct stream *s, int64_t now, int64_t timeout_ms)
 {
-    if (s && !s->whole && splice_is_unplaced(&s->cursor) &&
+    if (s && !s->cursor.whole && splice_is_unplaced(&s->cursor) &&
         now - s->last_part_at_mono_ns > timeout_ms * NSEC_PER_MSEC)
         stream_give_up_seeking(s);
 }

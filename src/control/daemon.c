@@ -10,13 +10,11 @@
 #include "ringtail/control/daemon.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ringtail/base/clock.h"
@@ -367,8 +365,8 @@ static bool collect_positions(void *ctx, struct positions *p)
     if (output_is_directory(d->config) && !sink_file_each(d->sink, positions_put_output, p))
         return false;
     containers_put_positions(&d->containers);
-    if (d->discovery.listed_at_ns > 0)
-        p->listed_at_ns = d->discovery.listed_at_ns;
+    if (d->discovery.listed_once)
+        p->listed_at_ns = d->containers.accounted_ns;
     return true;
 }
 

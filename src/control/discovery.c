@@ -41,7 +41,6 @@ static void on_list_reply(void *ctx, int result, unsigned status, struct slice b
     containers_listing_take(d->containers, &list);
     reply_list_finish(&list);
     d->listings++;
-    d->listed_at_ns = d->list_sent_at_ns;
     if (!d->listed_once)
         log_info("Following containers", LOG_INT("containers", d->containers->table.count));
     d->listed_once = true;
@@ -69,7 +68,6 @@ static void list(struct discovery *d)
         buf_finish(&request);
         return; /* out of memory: the next interval tries again */
     }
-    d->list_sent_at_ns = clock_wall_ns();
     containers_listing_begin(d->containers);
     engine_call_start(d->engine, &d->list, &request, on_list_done, d);
 }

@@ -32,7 +32,6 @@ struct discovery {
     struct engine_call list;
     bool list_again; /* asked for while one was under way */
     bool listed_once;
-    int64_t list_sent_at_ns, listed_at_ns; /* wall clock; of the last one that was answered */
     bool closing;
     struct random random;
     uint64_t listings, events_seen, events_unreadable, subscriptions;

@@ -230,7 +230,7 @@ static void on_main_end(struct container *c, struct stream *s, const struct stre
     case STREAM_COMPLETE:
         if (end->engine_error)
             broken(c, end, proven);
-        else if (s->whole)
+        else if (s->cursor.whole)
             go_on_behind(c, s);
         else
             run_ended(c, s->follow);

@@ -184,9 +184,6 @@ int stream_open(struct engine *engine, const struct stream_request *request,
                              (size_t)config->stream_reread_max_bytes, &plan);
     else
         splice_plan(history, request->level, s->opened_at_wall_ns, &plan);
-    s->whole = plan.whole && !request->past_error;
-    s->follow = request->follow && !s->whole;
-    query.follow = s->follow;
     query.tail = request->past_error ? 1 : plan.tail;
     query.has_since = plan.has_since && !request->past_error;
     query.since_ns = MAX(plan.since_ns, 0);
@@ -196,7 +193,9 @@ int stream_open(struct engine *engine, const struct stream_request *request,
     s->opened_at_mono_ns = s->last_part_at_mono_ns = clock_mono_ns();
     splice_cursor_init(&s->cursor, request->past_error ? SPLICE_LEVELS - 1 : request->level);
     s->cursor.tail = query.tail;
-    s->cursor.whole = s->whole;
+    s->cursor.whole = plan.whole && !request->past_error;
+    s->follow = request->follow && !s->cursor.whole;
+    query.follow = s->follow;
     s->parts = (struct part_reader){
         .on_part = on_part, .ctx = s, .size_max = (size_t)config->stream_max_frame_bytes};
     s->frames = (struct frame_reader){

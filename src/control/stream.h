@@ -59,7 +59,6 @@ struct stream {
     struct buf message;
     unsigned status;
     bool follow, open, placed, wider, closed, engine_error;
-    bool whole;    /* asked without follow, only to find the place: its end is not the run's */
     bool has_slot; /* the owner's: counted among those that open */
     int64_t opened_at_mono_ns, opened_at_wall_ns, last_part_at_mono_ns;
     uint64_t delivered;
