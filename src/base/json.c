@@ -1,5 +1,5 @@
 /*
- * JSON strings, UTF-8 and base64. Pure; nothing here allocates but json_append_string.
+ * JSON strings, UTF-8 and base64. Pure; nothing here allocates but what appends to a buffer.
  *
  * Escaping and the search for non-ASCII work on blocks: a block is loaded once and becomes a mask
  * with one bit per byte that needs care. What a processor has decides the block, the mask, and how
@@ -446,6 +446,33 @@ bool utf8_is_valid(struct slice in)
     return true;
 }
 
+/** The length of the valid beginning; *ret_bad: of what behind it is none (0 at the end). */
+static size_t utf8_head(struct slice in, size_t *ret_bad)
+{
+    size_t good = 0;
+
+    *ret_bad = 0;
+    if (utf8_is_valid(in))
+        return in.len;
+    while (good < in.len) {
+        bool valid;
+        size_t len = utf8_step((const uint8_t *)in.data + good, in.len - good, &valid);
+
+        if (!valid) {
+            *ret_bad = len;
+            break;
+        }
+        good += len;
+    }
+    return good;
+}
+
+static char *put_replacement(char *out)
+{
+    memcpy(out, "\xef\xbf\xbd", 3);
+    return out + 3;
+}
+
 int json_append_string(struct buf *b, struct slice in)
 {
     size_t room;
@@ -461,25 +488,41 @@ int json_append_string(struct buf *b, struct slice in)
     out = b->data + b->len;
     *out++ = '"';
     while (in.len > 0) {
-        size_t good = 0, bad = 0;
+        size_t bad, good = utf8_head(in, &bad);
 
-        while (good < in.len && bad == 0) {
-            bool valid;
-            size_t len = utf8_step((const uint8_t *)in.data + good, in.len - good, &valid);
-
-            if (valid)
-                good += len;
-            else
-                bad = len;
-        }
         out = json_escape(out, slice_of(in.data, good));
-        if (bad > 0) {
-            memcpy(out, "\xef\xbf\xbd", 3);
-            out += 3;
-        }
+        if (bad > 0)
+            out = put_replacement(out);
         in = slice_from(in, good + bad);
     }
     *out++ = '"';
+    b->len = (size_t)(out - b->data);
+    return 0;
+}
+
+int utf8_append(struct buf *b, struct slice in)
+{
+    size_t room;
+    char *out;
+    int r;
+
+    /* One byte becomes three at most. */
+    if (__builtin_mul_overflow(in.len, 3, &room))
+        return -ENOMEM;
+    r = buf_reserve(b, room);
+    if (r < 0)
+        return r;
+    out = b->data + b->len;
+    while (in.len > 0) {
+        size_t bad, good = utf8_head(in, &bad);
+
+        if (good > 0)
+            memcpy(out, in.data, good);
+        out += good;
+        if (bad > 0)
+            out = put_replacement(out);
+        in = slice_from(in, good + bad);
+    }
     b->len = (size_t)(out - b->data);
     return 0;
 }

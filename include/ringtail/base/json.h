@@ -31,6 +31,9 @@ int json_append_string(struct buf *b, struct slice in);
  */
 bool utf8_is_valid(struct slice in);
 
+/** Appends the bytes with invalid UTF-8 replaced by U+FFFD. Returns 0 or -ENOMEM. */
+int utf8_append(struct buf *b, struct slice in);
+
 #define BASE64_LEN(len) (((len) + 2) / 3 * 4)
 
 /** Writes BASE64_LEN(in.len) bytes of standard, padded base64. Returns their end. */

@@ -179,6 +179,29 @@ static void test_a_string_has_replacements_for_what_is_not_utf8(void **state)
 #undef R
 }
 
+static void assert_text(const char *expected, struct slice in)
+{
+    struct buf b = {0};
+
+    assert_int_equal(0, buf_append_char(&b, '<'));
+    assert_int_equal(0, utf8_append(&b, in));
+    assert_string_equal(expected, buf_cstr(&b));
+    buf_finish(&b);
+}
+
+static void test_text_has_replacements_and_no_escapes(void **state)
+{
+#define R "\xef\xbf\xbd"
+    (void)state;
+    assert_text("<", slice_of(NULL, 0));
+    assert_text("<a\"\\\n", slice_str("a\"\\\n"));
+    assert_text("<" R, slice_str("\xff"));
+    assert_text("<caf\xc3\xa9" R "b", slice_str("caf\xc3\xa9\xc3"
+                                                "b"));
+    assert_text("<" R R R "\xf0\x9f\x90\xb3", slice_str("\xed\xa0\x80\xf0\x9f\x90\xb3"));
+#undef R
+}
+
 static void test_a_string_of_random_bytes_is_always_utf8(void **state)
 {
     struct random random;
@@ -194,6 +217,10 @@ static void test_a_string_of_random_bytes_is_always_utf8(void **state)
             bytes[i] = (char)(random_next(&random) | (round % 2 ? 0x80 : 0));
         assert_int_equal(0, json_append_string(&b, slice_of(bytes, len)));
         assert_true(utf8_is_valid(buf_slice(&b)));
+        buf_reset(&b);
+        assert_int_equal(0, utf8_append(&b, slice_of(bytes, len)));
+        assert_true(utf8_is_valid(buf_slice(&b)));
+        assert_true(b.len >= len);
         buf_finish(&b);
     }
 }
@@ -321,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_text_with_and_without_escapes_is_escaped_right),
         cmocka_unit_test(test_escapes_are_the_short_forms_where_json_has_them),
         cmocka_unit_test(test_a_string_has_replacements_for_what_is_not_utf8),
+        cmocka_unit_test(test_text_has_replacements_and_no_escapes),
         cmocka_unit_test(test_a_string_of_random_bytes_is_always_utf8),
         cmocka_unit_test(test_every_sequence_of_up_to_three_bytes_is_judged_right),
         cmocka_unit_test(test_sequences_of_four_bytes_are_judged_right),
