@@ -54,6 +54,7 @@ int gather_line(struct gather *g, struct source *source, const struct line *line
     }
     if (r < 0)
         return r;
+    g->open->records[g->open->count - 1].ordinal = line->ordinal;
     g->lines++;
     g->bytes += line->bytes.len;
     if (unlikely(g->open->bytes >= (size_t)g->config->queue_batch_bytes))

@@ -48,6 +48,7 @@ static int on_part(void *ctx, struct part *part)
     }
     s->delivered_late += part->ts_ns < s->opened_at_wall_ns - LATE_NS;
     part->number = s->cursor.repays ? s->cursor.at - 1 : s->history->next;
+    part->ordinal = splice_ordinal(s->history, &s->cursor, part);
     r = line_joiner_feed(s->joiner, part);
     if (r < 0)
         return r;

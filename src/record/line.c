@@ -18,6 +18,7 @@ static int ship_open(struct line_joiner *j, enum record_stream stream, bool ende
     struct line line = {
         .ts_ns = o->ts_ns,
         .stream = stream,
+        .ordinal = o->ordinal,
         .bytes = buf_slice(&o->bytes),
         .heap = o->bytes.len >= HEAP_WORTH_TAKING_BYTES ? &o->bytes : NULL,
     };
@@ -47,8 +48,10 @@ static int feed_open(struct line_joiner *j, const struct part *part, struct slic
 
     if (r < 0)
         return r;
-    if (!o->open)
+    if (!o->open) {
         o->number = part->number;
+        o->ordinal = part->ordinal;
+    }
     o->open = true;
     o->ts_ns = part->ts_ns;
     o->parts++;
@@ -76,7 +79,12 @@ int line_joiner_feed(struct line_joiner *j, const struct part *part)
             return r;
     }
     if (likely(!o->open && ends && text.len <= j->bytes_max)) {
-        struct line line = {.ts_ns = part->ts_ns, .stream = part->stream, .bytes = text};
+        struct line line = {
+            .ts_ns = part->ts_ns,
+            .stream = part->stream,
+            .ordinal = part->ordinal,
+            .bytes = text,
+        };
 
         return j->on_line(j->ctx, &line);
     }

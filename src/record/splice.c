@@ -70,6 +70,8 @@ static int append_mark(struct splice_history *h, struct splice_mark mark)
 {
     unsigned s = (mark.fingerprint & SPLICE_MARK_STDERR) != 0;
 
+    h->last_ordinal[s] =
+        h->has_last[s] && h->last_ts_ns[s] == mark.ts_ns ? (uint16_t)(h->last_ordinal[s] + 1) : 0;
     h->last_ts_ns[s] = mark.ts_ns;
     h->has_last[s] = true;
     if (h->next - h->first == h->cap && h->cap < h->marks_max)
@@ -83,6 +85,29 @@ static int append_mark(struct splice_history *h, struct splice_mark mark)
     *mark_at(h, h->next) = mark;
     h->next++;
     return 0;
+}
+
+uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
+                        const struct part *part)
+{
+    unsigned s = part->stream - RECORD_STDOUT;
+    uint16_t before = 0;
+
+    if (likely(!c->repays))
+        return h->has_last[s] && h->last_ts_ns[s] == part->ts_ns
+                   ? (uint16_t)(h->last_ordinal[s] + 1)
+                   : 0;
+    /* Its mark is somewhere in the history: those before it are counted. */
+    for (uint64_t n = c->at - 1; n-- > h->first;) {
+        const struct splice_mark *mark = splice_mark(h, n);
+
+        if ((mark->fingerprint & SPLICE_MARK_STDERR) != (s ? SPLICE_MARK_STDERR : 0))
+            continue;
+        if (mark->ts_ns != part->ts_ns)
+            break;
+        before++;
+    }
+    return before;
 }
 
 void splice_delivered(struct splice_history *h, const struct splice_cursor *c,

@@ -29,6 +29,11 @@ struct record {
     uint32_t len;
     uint8_t stream; /* enum record_stream */
     uint8_t flags;
+    /**
+     * Its place, from 0 on, among neighbours of its container and stream with the same timestamp:
+     * part of its identity (record/identity.h). batch_append leaves 0; who knows better sets it.
+     */
+    uint16_t ordinal;
 };
 
 struct batch;

@@ -20,6 +20,7 @@ struct line {
     int64_t ts_ns;
     enum record_stream stream;
     unsigned flags;     /* RECORD_* */
+    uint16_t ordinal;   /* of its first part */
     struct slice bytes; /* without the newline; lent for the call */
     struct buf *heap;   /* not NULL: holds the bytes, and may be taken (left empty) */
 };
@@ -32,6 +33,7 @@ struct line_open {
     unsigned parts;
     int64_t ts_ns;
     uint64_t number;    /* of its first part */
+    uint16_t ordinal;   /* of its first part */
     uint64_t cut_bytes; /* beyond bytes_max */
     struct buf bytes;
 };

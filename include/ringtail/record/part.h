@@ -23,7 +23,8 @@ struct part {
     struct slice
         text; /* without the timestamp, with its newline if it has one; lent for the call */
     enum record_stream stream;
-    uint64_t number; /* of its mark in the container's history; whoever judges it fills it in */
+    uint64_t number;  /* of its mark in the container's history; whoever judges it fills it in */
+    uint16_t ordinal; /* splice_ordinal's; likewise */
 };
 
 /** Returns 0, or a negative value that stops the reader. */

@@ -53,8 +53,10 @@ struct splice_history {
     uint64_t first, next;
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
-    bool is_cut;               /* records were delivered before `first` */
-    bool has_owed;             /* a mark with SPLICE_MARK_OWED was restored */
+    uint16_t
+        last_ordinal[2]; /* how many records of that stream with that timestamp came before it */
+    bool is_cut;         /* records were delivered before `first` */
+    bool has_owed;       /* a mark with SPLICE_MARK_OWED was restored */
     uint32_t record_bytes_avg; /* what a record costs on the wire, lately */
     /** Before the first record: nothing older than this is wanted (--since). INT64_MIN: everything.
      */
@@ -130,6 +132,14 @@ bool splice_has_history(const struct splice_history *h);
 /** Judges the response's next record. */
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
                                  const struct part *part);
+
+/**
+ * Where a record judged SPLICE_DELIVER stands, from 0 on, among neighbours of its stream with the
+ * same timestamp. The same record gives the same number in every response and after a restart, as
+ * long as the history reaches back to the first of them. Beyond 65535 it starts anew.
+ */
+uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
+                        const struct part *part);
 
 /** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice
  * after a break. */
