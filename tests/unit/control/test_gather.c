@@ -124,7 +124,12 @@ static int teardown(void **state)
 
 static void gather_text(struct fixture *f, const char *text)
 {
-    struct line line = {.ts_ns = 7, .stream = RECORD_STDERR, .bytes = slice_str(text)};
+    struct line line = {
+        .ts_ns = 7,
+        .stream = RECORD_STDERR,
+        .ordinal = (uint16_t)(3 + f->gather.lines),
+        .bytes = slice_str(text),
+    };
 
     assert_int_equal(0, gather_line(&f->gather, f->source, &line));
 }
@@ -157,6 +162,8 @@ static void test_lines_wait_in_the_open_batch_until_it_is_handed_over(void **sta
     assert_memory_equal("two", b->records[1].data, 3);
     assert_int_equal(7, b->records[1].ts_ns);
     assert_int_equal(RECORD_STDERR, b->records[1].stream);
+    assert_int_equal(3, b->records[0].ordinal);
+    assert_int_equal(4, b->records[1].ordinal);
     assert_int_equal(2, f->gather.lines);
     assert_int_equal(6, f->gather.bytes);
     assert_int_equal(0, f->gather.lines_settled);

@@ -21,6 +21,7 @@ struct shipped {
     int64_t ts_ns;
     enum record_stream stream;
     unsigned flags;
+    uint16_t ordinal;
     struct buf bytes;
 };
 
@@ -43,7 +44,12 @@ static int on_line(void *ctx, const struct line *line)
         return -ENOMEM;
     }
     assert_true(f->count < ARRAY_SIZE(f->lines));
-    *s = (struct shipped){.ts_ns = line->ts_ns, .stream = line->stream, .flags = line->flags};
+    *s = (struct shipped){
+        .ts_ns = line->ts_ns,
+        .stream = line->stream,
+        .flags = line->flags,
+        .ordinal = line->ordinal,
+    };
     f->heaps += line->heap != NULL;
     if (line->heap) {
         assert_ptr_equal(line->heap->data, line->bytes.data);
@@ -237,6 +243,33 @@ static void test_the_last_line_without_newline_comes_once_and_marked(void **stat
     /* The same timestamp again after that is another line. */
     feed(&f, RECORD_STDOUT, 6, "again\n");
     expect_text(&f, 2, RECORD_STDOUT, 6, 0, "again");
+    finish(&f);
+}
+
+static void feed_ordinal(struct fixture *f, uint16_t ordinal, const char *text)
+{
+    struct part part = {
+        .ts_ns = 10, .stream = RECORD_STDOUT, .text = slice_str(text), .ordinal = ordinal};
+
+    assert_int_equal(0, line_joiner_feed(&f->joiner, &part));
+}
+
+static void test_a_line_has_the_ordinal_of_its_first_part(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, MIB);
+    feed_ordinal(&f, 4, "whole\n");
+    feed_ordinal(&f, 5, "in ");
+    feed_ordinal(&f, 6, "two ");
+    feed_ordinal(&f, 7, "or three\n");
+    feed_ordinal(&f, 8, "open");
+    assert_int_equal(0, line_joiner_flush(&f.joiner));
+    assert_int_equal(3, f.count);
+    assert_int_equal(4, f.lines[0].ordinal);
+    assert_int_equal(5, f.lines[1].ordinal);
+    assert_int_equal(8, f.lines[2].ordinal);
     finish(&f);
 }
 
@@ -456,6 +489,7 @@ int main(void)
                test_an_unfinished_line_is_not_glued_to_the_next_run),
         TITLED("S07 the last line without newline comes once and marked",
                test_the_last_line_without_newline_comes_once_and_marked),
+        cmocka_unit_test(test_a_line_has_the_ordinal_of_its_first_part),
         cmocka_unit_test(test_lines_open_since_before_a_part_can_be_flushed_alone),
         TITLED("S22 a line without end is cut and marked and bounded",
                test_a_line_without_end_is_cut_and_marked_and_bounded),
