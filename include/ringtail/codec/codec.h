@@ -9,9 +9,9 @@
  *   AGAIN      send those with CODEC_RETRY again after a pause
  *   BUSY       the same, and the receiver has said that it is too much (429, 503)
  *   SPLIT      the request was refused for its content, and not all of it is at fault: send those
- *              with CODEC_RETRY again at once, as two requests of half as many
- *   SUSPENDED  the receiver will not take anything from us (credentials, address, index): send
- *              nothing until somebody has looked, then those with CODEC_RETRY again
+ *              with CODEC_RETRY again at once, as two requests of half as many (one for a last one)
+ *   SUSPENDED  the receiver will take nothing from us (credentials, address, index): send nothing
+ *              but a try now and then, of those with CODEC_RETRY
  *
  * No record is ever called accepted unless the receiver says so in a reply of its protocol with a
  * status of 2xx; whatever cannot be understood is to be sent again.
