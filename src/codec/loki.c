@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ringtail/base/json.h"
 
@@ -108,7 +109,7 @@ static int add_label(struct label *labels, size_t *count, struct slice in, char 
     if (r < 0)
         return r;
     (*count)++;
-    label->name = slice_dup(name);
+    label->name = strndup(name.data, name.len);
     if (!label->name)
         return -ENOMEM;
     r = table_init(&label->values);

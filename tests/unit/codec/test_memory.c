@@ -28,6 +28,8 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_reallocarray(void *old, size_t count, size_t size);
 char *__wrap_strdup(const char *s);
+char *__real_strndup(const char *s, size_t len);
+char *__wrap_strndup(const char *s, size_t len);
 
 static unsigned until_failure; /* 0: no allocation fails; n: the n-th from now on, once */
 static bool failed;
@@ -63,6 +65,11 @@ void *__wrap_reallocarray(void *old, size_t count, size_t size)
 char *__wrap_strdup(const char *s)
 {
     return fails() ? NULL : __real_strdup(s);
+}
+
+char *__wrap_strndup(const char *s, size_t len)
+{
+    return fails() ? NULL : __real_strndup(s, len);
 }
 
 static const struct codec_options options[] = {
