@@ -119,6 +119,7 @@ void fixture_add_kinds(struct codec_fixture *f)
     fixture_add(f, 0, RECORD_STDOUT, FIXTURE_TS, slice_of(all, sizeof all));
     fixture_add(f, 1, RECORD_STDOUT, FIXTURE_TS, slice_of(all, 128));
     fixture_add(f, 1, RECORD_STDOUT, 0, slice_str("no time"));
+    fixture_add(f, 3, RECORD_STDOUT, FIXTURE_TS, slice_of("\0", 1));
     assert_non_null(large);
     for (size_t i = 0; i < len; i++)
         large[i] = "a\"\x01\n\xc3\xa9"[i % 6];

@@ -594,6 +594,7 @@ static void test_what_is_no_reply_of_otlp_acknowledges_nothing(void **state)
         {"\x00", 1},                                              /* field 0 */
         {"\x0a", 1},                                              /* no length */
         {"\x0a\x05\x08", 3},                                      /* shorter than its length */
+        {"\x0a\x01", 2},                                          /* by one byte */
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},     /* a length of 2^64 - 1 */
         {"\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 12}, /* a varint of eleven bytes */
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11},     /* more than 64 bits */
