@@ -144,6 +144,21 @@ struct batch *batch_create(batch_settled_fn on_settled, void *ctx)
     return b;
 }
 
+struct batch *batch_share(struct batch *of, batch_settled_fn on_settled, void *ctx)
+{
+    struct batch *b = malloc(sizeof *b);
+
+    if (!b)
+        return NULL;
+    *b = *of;
+    b->refs = 1;
+    b->on_settled = on_settled;
+    b->ctx = ctx;
+    b->of = batch_ref(of);
+    list_init(&b->link);
+    return b;
+}
+
 struct batch *batch_ref(struct batch *b)
 {
     assert(b->refs > 0);
@@ -163,6 +178,11 @@ struct batch *batch_unref(struct batch *b)
         return NULL;
     if (b->on_settled)
         b->on_settled(b->ctx, b);
+    if (b->of) {
+        (void)batch_unref(b->of);
+        free(b);
+        return NULL;
+    }
     whole = container_of(b, struct batch_whole, batch);
     for (size_t i = 0; i < b->sources_count; i++)
         (void)source_unref(b->sources[i]);

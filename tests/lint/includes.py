@@ -23,7 +23,9 @@ ROOMS = {
     "record": {"base"},
     "codec": {"base", "record"},
     "sink": {"base", "io", "record", "codec"},
-    "control": {"base", "io", "docker", "record", "codec", "sink"},
+    "spool": {"base", "io", "record"},
+    "deliver": {"base", "io", "record", "codec", "sink", "spool"},
+    "control": {"base", "io", "docker", "record", "codec", "sink", "spool", "deliver"},
     "sim": {"base"},
 }
 # Whatever is not in a room, such as main.c and the tests of the whole, may open every door.
@@ -36,8 +38,10 @@ ONLY_IN = {
     "llhttp.h": {"io"},
     "yaml.h": {"base"},
     "microhttpd.h": {"control"},
-    "zlib.h": {"codec"},
-    "zstd.h": {"codec"},
+    "curl/curl.h": {"sink"},
+    "librdkafka/rdkafka.h": {"sink"},
+    "zlib.h": {"codec", "sink"},
+    "zstd.h": {"codec", "sink"},
 }
 # These rooms do no I/O at all.
 NO_IO_ROOMS = {"docker", "record", "codec"}

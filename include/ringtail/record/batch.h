@@ -54,6 +54,7 @@ struct batch {
     struct batch_block *blocks; /* newest first */
     batch_settled_fn on_settled;
     void *ctx;
+    struct batch *of; /* a share: whose records these are */
 };
 
 /** An empty batch with one reference, the caller's. NULL without memory. */
@@ -63,6 +64,12 @@ struct batch *batch_ref(struct batch *b);
 
 /** Drops one reference; the last one calls on_settled and frees. NULL is fine. Returns NULL. */
 struct batch *batch_unref(struct batch *b);
+
+/**
+ * A second batch over the same records, for one sink: it settles by itself, holds a reference to
+ * `of`, and takes no records of its own. NULL without memory.
+ */
+struct batch *batch_share(struct batch *of, batch_settled_fn on_settled, void *ctx);
 
 /** Appends a copy of `line`. Returns 0 or -ENOMEM (then the batch is as it was). */
 int batch_append(struct batch *b, struct source *source, enum record_stream stream, int64_t ts_ns,

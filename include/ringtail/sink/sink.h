@@ -14,10 +14,27 @@
 
 struct sink;
 
+/** Why a record will never be where it belongs. */
+enum lost_reason {
+    LOST_ABORTED,   /* the grace period was over */
+    LOST_NO_MEMORY, /* there was none to hold it */
+    LOST_REFUSED, /* by the receiver, for its content; it is in the dead-letter file if there is one
+                   */
+    LOST_UNNAMED, /* dropped by the receiver, which did not say which: OTLP's partial success */
+    LOST_DROPPED_OLDEST, /* by policy, the queue being full */
+    LOST_DROPPED_NEWEST,
+    LOST_DAMAGED, /* in the spool */
+    LOST_EXPIRED, /* in the spool for too long */
+    LOST_REASON_COUNT,
+};
+
 /** What happens to a sink that its owner should hear of. */
 struct sink_events {
     /** Bytes have left the queue (called after each write that settled something). */
     void (*on_progress)(void *ctx, struct sink *sink);
+    /** Before its batch settles: so many records of that source are lost. NULL: nobody counts. */
+    void (*on_lost)(void *ctx, struct sink *sink, struct source *source, uint64_t records,
+                    enum lost_reason reason);
     /** The sink has nothing queued and nothing in flight after sink_close. Last call. */
     void (*on_closed)(void *ctx, struct sink *sink);
     void *ctx;
@@ -32,14 +49,22 @@ struct sink_ops {
     struct sink *(*destroy)(struct sink *sink);
 };
 
+enum sink_state {
+    SINK_OK,
+    SINK_RETRYING,  /* the last try has failed for a reason that may pass */
+    SINK_SUSPENDED, /* the receiver will take nothing from us: only a try now and then */
+};
+
 struct sink {
     const struct sink_ops *ops;
     struct ring *ring;
     struct sink_events events;
     size_t queued_bytes; /* encoded bytes not yet written */
     uint64_t records_settled, bytes_written;
-    uint64_t errors;       /* failed tries */
-    int last_error;        /* negative errno of the last failed try; 0 after a good one */
+    uint64_t errors; /* failed tries */
+    int last_error;  /* negative errno of the last failed try; 0 after a good one */
+    enum sink_state state;
+    char reason[256];      /* of a state that is not SINK_OK: one line for people */
     uint64_t records_lost; /* only ever by a counted policy; 0 in a sink that waits */
     bool syncing;          /* what sink_sync began is not done */
     uint64_t sync_errors;

@@ -138,6 +138,34 @@ static void test_it_settles_once_with_the_last_reference(void **state)
     (void)source_unref(s);
 }
 
+static void test_a_share_settles_by_itself_and_holds_the_records(void **state)
+{
+    struct settled whole = {0}, first = {0}, second = {0};
+    struct source *s = new_source(1);
+    struct batch *b = batch_create(on_settled, &whole), *shares[2];
+
+    for (size_t i = 0; i < 10; i++)
+        append_pattern(b, s, i, 100);
+    shares[0] = batch_share(b, on_settled, &first);
+    shares[1] = batch_share(b, on_settled, &second);
+    (void)batch_unref(b);
+    (void)batch_ref(shares[0]);
+    (void)batch_unref(shares[0]);
+    assert_int_equal(0, first.calls);
+    (void)batch_unref(shares[0]);
+    assert_int_equal(1, first.calls);
+    assert_int_equal(10, first.count);
+    assert_int_equal(0, whole.calls);
+    assert_int_equal(10, shares[1]->count);
+    check_pattern(shares[1], 9, 9, 100);
+    (void)batch_unref(shares[1]);
+    assert_int_equal(1, second.calls);
+    assert_int_equal(1, whole.calls);
+    assert_int_equal(whole.serial, second.serial);
+    assert_int_equal(1, s->refs);
+    (void)source_unref(s);
+}
+
 static void test_serials_rise_by_one(void **state)
 {
     struct batch *a = batch_create(NULL, NULL), *b = batch_create(NULL, NULL), *c;
@@ -261,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_lines_of_all_lengths_stay_as_they_were_and_in_order),
         cmocka_unit_test(test_a_line_may_hold_any_bytes),
         cmocka_unit_test(test_it_settles_once_with_the_last_reference),
+        cmocka_unit_test(test_a_share_settles_by_itself_and_holds_the_records),
         cmocka_unit_test(test_serials_rise_by_one),
         cmocka_unit_test(test_each_source_is_held_once_and_let_go_at_the_end),
         cmocka_unit_test(test_two_batches_that_fill_in_turns_hold_each_source_once),
