@@ -552,3 +552,45 @@ char *base64_encode(char *out, struct slice in)
     }
     return out;
 }
+
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+int base64_decode(struct buf *b, struct slice in)
+{
+    size_t padding = 0;
+    uint32_t bits = 0;
+    char *out;
+    int r;
+
+    if (in.len % 4 != 0)
+        return -EBADMSG;
+    while (padding < 2 && padding < in.len && in.data[in.len - 1 - padding] == '=')
+        padding++;
+    r = buf_reserve(b, in.len / 4 * 3);
+    if (r < 0)
+        return r;
+    out = b->data + b->len;
+    for (size_t i = 0; i < in.len; i++) {
+        int value = i < in.len - padding ? base64_value(in.data[i]) : 0;
+
+        if (value < 0)
+            return -EBADMSG;
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4 != 3)
+            continue;
+        *out++ = (char)(bits >> 16);
+        *out++ = (char)(bits >> 8);
+        *out++ = (char)bits;
+    }
+    b->len += in.len / 4 * 3 - padding;
+    return 0;
+}

@@ -14,6 +14,7 @@
 
 #include <yyjson.h>
 
+#include "ringtail/base/json.h"
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/timestamp.h"
@@ -22,50 +23,19 @@
 /* A file that was made after the positions may carry a stamp from a little before. */
 #define CLOCK_SLACK_NS (5 * NSEC_PER_SEC)
 
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-static int base64_decode(struct buf *out, const char *in)
-{
-    uint32_t bits = 0;
-    unsigned have = 0;
-
-    for (; *in && *in != '='; in++) {
-        int value = base64_value(*in);
-
-        if (value < 0)
-            return -EBADMSG;
-        bits = bits << 6 | (uint32_t)value;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            if (buf_append_char(out, (char)(bits >> have)) < 0)
-                return -ENOMEM;
-        }
-    }
-    return 0;
-}
-
 static int line_bytes(yyjson_val *record, struct buf *scratch, struct slice *ret)
 {
     yyjson_val *line = yyjson_obj_get(record, "line");
-    const char *b64 = yyjson_get_str(yyjson_obj_get(record, "line_b64"));
-    int r;
+    yyjson_val *b64 = yyjson_obj_get(record, "line_b64");
+    int r = -EBADMSG;
 
     if (yyjson_is_str(line)) {
         *ret = slice_of(yyjson_get_str(line), yyjson_get_len(line));
         return 0;
     }
     buf_reset(scratch);
-    r = b64 ? base64_decode(scratch, b64) : -EBADMSG;
+    if (yyjson_is_str(b64))
+        r = base64_decode(scratch, slice_of(yyjson_get_str(b64), yyjson_get_len(b64)));
     *ret = buf_slice(scratch);
     return r;
 }

@@ -38,3 +38,7 @@ int utf8_append(struct buf *b, struct slice in);
 
 /** Writes BASE64_LEN(in.len) bytes of standard, padded base64. Returns their end. */
 char *base64_encode(char *out, struct slice in);
+
+/** Appends what standard, padded base64 stands for. Returns 0; -EBADMSG for anything else; -ENOMEM.
+ * On error nothing is appended. */
+int base64_decode(struct buf *b, struct slice in);

@@ -1,6 +1,7 @@
 /* Escaping, UTF-8 and base64, each against a reference that does it the slow way. */
 #include "ringtail/base/json.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,6 +340,46 @@ static void test_base64_is_the_standard_one(void **state)
     }
 }
 
+static void test_base64_is_read_back_from_behind_what_is_there(void **state)
+{
+    struct buf b = {0};
+    char in[64], text[BASE64_LEN(sizeof in)];
+
+    (void)state;
+    for (size_t len = 0; len <= sizeof in; len++) {
+        size_t text_len;
+
+        for (size_t i = 0; i < len; i++)
+            in[i] = (char)(uint8_t)(251 * i + 7 * len);
+        text_len = (size_t)(base64_encode(text, slice_of(in, len)) - text);
+        buf_reset(&b);
+        assert_int_equal(0, buf_append_str(&b, "before"));
+        assert_int_equal(0, base64_decode(&b, slice_of(text, text_len)));
+        assert_int_equal(6 + len, b.len);
+        assert_memory_equal("before", b.data, 6);
+        if (len > 0)
+            assert_memory_equal(in, b.data + 6, len);
+    }
+    buf_finish(&b);
+}
+
+static void test_what_is_not_base64_is_not_read(void **state)
+{
+    static const char *const cases[] = {
+        "Z",        "Zg",    "Zg=",  "Zm9",  "====",   "Z===",
+        "Zg==Zg==", "Zm9v=", "Z-9v", "Zm 9", "Zm9v\n", "\x80m9v",
+    };
+    struct buf b = {0};
+
+    (void)state;
+    assert_int_equal(0, buf_append_str(&b, "before"));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(-EBADMSG, base64_decode(&b, slice_str(cases[i])));
+    assert_int_equal(-EBADMSG, base64_decode(&b, slice_of("Zm\0v", 4)));
+    assert_int_equal(6, b.len);
+    buf_finish(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +395,8 @@ int main(void)
         cmocka_unit_test(test_sequences_of_four_bytes_are_judged_right),
         cmocka_unit_test(test_utf8_inside_long_text_is_judged_right_at_every_place),
         cmocka_unit_test(test_base64_is_the_standard_one),
+        cmocka_unit_test(test_base64_is_read_back_from_behind_what_is_there),
+        cmocka_unit_test(test_what_is_not_base64_is_not_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
