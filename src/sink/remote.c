@@ -250,10 +250,9 @@ static void letter_done(struct dead_letter *letter, int res)
 }
 
 /** Returns 0, or -ENOMEM: it is as if nobody had replied. */
-static int write_letter(struct sink_remote *r, const struct slot *slot, size_t at,
-                        const struct codec_verdict *verdict)
+static int write_letter(struct sink_remote *r, const struct slot *slot, size_t at, int status,
+                        const char *reason)
 {
-    const char *reason = codec_reason(&slot->request.judgement, verdict->reason);
     size_t size = strlen(reason) + 1;
     struct refusal *refusal = calloc(1, sizeof *refusal + size);
 
@@ -266,7 +265,7 @@ static int write_letter(struct sink_remote *r, const struct slot *slot, size_t a
         .record = slot->records[at],
         .sink = r->name,
         .reason = refusal->reason,
-        .status = verdict->status ? verdict->status : slot->request.status,
+        .status = status,
         .done = letter_done,
     };
     list_append(&r->refusals, &refusal->link);
@@ -276,18 +275,22 @@ static int write_letter(struct sink_remote *r, const struct slot *slot, size_t a
 }
 
 /** Returns 0, or -ENOMEM: it is as if nobody had replied. */
-static int refuse(struct sink_remote *r, const struct slot *slot, size_t at,
-                  const struct codec_verdict *verdict)
+static int refuse(struct sink_remote *r, const struct slot *slot, size_t at, int status,
+                  const char *reason)
 {
-    assert(verdict->kind == CODEC_REFUSED);
+    int e;
+
     if (r->options.dead_letters && r->aborted) {
         abort_record(r, slot->batches[at], slot->records[at]);
-        return 0;
+    } else if (r->options.dead_letters) {
+        e = write_letter(r, slot, at, status, reason);
+        if (e < 0)
+            return e;
+    } else {
+        lose(r, slot->records[at]->source, 1, LOST_REFUSED);
+        release(r, slot->batches[at], slot->records[at]);
     }
-    if (r->options.dead_letters)
-        return write_letter(r, slot, at, verdict);
-    lose(r, slot->records[at]->source, 1, LOST_REFUSED);
-    release(r, slot->batches[at], slot->records[at]);
+    r->stats.records_refused++;
     return 0;
 }
 
@@ -322,9 +325,9 @@ static void become_unwell(struct sink_remote *r, const struct request *q, enum s
     enum sink_state before = r->sink.state;
     char room[64];
 
-    /* While a pause runs, the replies of what was begun before it do not make it less. */
-    if (r->pausing)
-        state = MAX(state, before);
+    /* While a pause runs, the replies to what was begun before it do not make it less. */
+    if (r->pausing && state < before)
+        return;
     (void)snprintf(r->sink.reason, sizeof r->sink.reason, "%s", reason_of(q, room, sizeof room));
     r->sink.state = state;
     if (state == before)
@@ -542,9 +545,8 @@ static bool settle(struct sink_remote *r, struct slot *slot)
             release(r, slot->batches[at], record);
             break;
         case CODEC_REFUSED:
-            if (refuse(r, slot, at, verdict) == 0) {
-                r->stats.records_refused++;
-            } else {
+            if (refuse(r, slot, at, verdict->status ? verdict->status : slot->request.status,
+                       codec_reason(j, verdict->reason)) < 0) {
                 verdict->kind = CODEC_RETRY;
                 fell_short = true;
             }
@@ -648,17 +650,31 @@ static void judged(struct sink_remote *r, struct slot *slot)
     }
 }
 
-static void not_judged(struct sink_remote *r, struct slot *slot)
+/** The request could not even be made, as it would be too long. */
+static void too_long(struct sink_remote *r, struct slot *slot)
 {
-    const struct request *q = &slot->request;
+    size_t bytes = slot->records[slot->next]->len;
 
-    r->stats.requests[SINK_REMOTE_NO_REPLY]++;
-    /* Encoded it would be too much, so it was not sent. */
-    if (q->error == -EMSGSIZE && q->count > 1) {
+    if (slot->request.count > 1) {
         split(r, slot);
         return;
     }
-    fail_try(r, slot, SINK_RETRYING, q->error);
+    if (refuse(r, slot, slot->next, 0, "The record is too long for any request.") < 0) {
+        fail_try(r, slot, SINK_RETRYING, -ENOMEM);
+        return;
+    }
+    slot->next++;
+    log_warn("A record is too long for any request, and counts as refused",
+             LOG_STR("sink", r->name), LOG_INT("bytes", bytes));
+}
+
+static void not_judged(struct sink_remote *r, struct slot *slot)
+{
+    r->stats.requests[SINK_REMOTE_NO_REPLY]++;
+    if (slot->request.error == -EMSGSIZE)
+        too_long(r, slot);
+    else
+        fail_try(r, slot, SINK_RETRYING, slot->request.error);
 }
 
 static void request_done(struct request *q)

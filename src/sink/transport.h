@@ -25,11 +25,13 @@ struct request {
 
     /* Set by the transport. */
     /** Negative errno: there was no reply (-ETIMEDOUT, -ECONNREFUSED, -ECANCELED, …), and nothing
-     * is known of the records. 0: `judgement` says. */
+     * is known of the records; they are sent again. -EMSGSIZE: nothing was sent, as one request
+     * cannot take so much; it is halved, and a record by itself is refused. 0: `judgement` says. */
     int error;
     struct codec_judgement judgement;
     int status;          /* HTTP's; 0: none */
-    char message[256];   /* for the log, when something went wrong: one line of UTF-8 */
+    char message[256];   /* for the log, when something went wrong: one line of UTF-8, without
+                            secrets, and nothing that quotes a record */
     size_t body_bytes;   /* encoded */
     size_t wire_bytes;   /* compressed */
     int64_t duration_ns; /* from the start to the reply */

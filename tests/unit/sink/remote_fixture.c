@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "support/fake_ring.h"
 
@@ -30,6 +31,17 @@ static void on_reply(void *ctx, struct sink *sink, int64_t duration_ns)
     f->replies++;
 }
 
+static bool on_logged(void *ctx, struct slice line)
+{
+    struct remote_fixture *f = ctx;
+
+    /* Called under a lock, so that nothing may be asserted here. */
+    (void)snprintf(f->logged, sizeof f->logged, "%.*s", (int)line.len, line.data);
+    f->logged_payload |= strstr(f->logged, "line ") != NULL;
+    f->logged_count++;
+    return true;
+}
+
 static void on_letters_closed(void *ctx)
 {
     struct remote_fixture *f = ctx;
@@ -50,6 +62,8 @@ void remote_open(struct remote_fixture *f, const struct sink_remote_options *opt
     struct sink_events events;
 
     *f = (struct remote_fixture){0};
+    log_init(&(struct log_options){.level = LOG_LEVEL_INFO, .format = LOG_FORMAT_JSON});
+    log_set_writer(on_logged, f);
     sink_fixture_open(&f->s, fake_ring_create());
     fake_transport_init(&f->t);
     f->source = test_source("web");
@@ -104,6 +118,8 @@ void remote_finish(struct remote_fixture *f)
         f->letters = dead_letters_destroy(f->letters);
     }
     sink_fixture_close(&f->s);
+    log_set_writer(NULL, NULL);
+    assert_false(f->logged_payload);
     assert_int_equal(1, f->t.destroyed);
     assert_int_equal(1, f->source->refs);
     (void)source_unref(f->source);

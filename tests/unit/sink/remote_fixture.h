@@ -24,6 +24,10 @@ struct remote_fixture {
     uint64_t got[RECEIVER_MOST];
     size_t got_count;
     uint64_t next_line;
+    /* Our own log; remote_finish asserts that it has no line of a container in it. */
+    unsigned logged_count;
+    bool logged_payload;
+    char logged[1024]; /* the last line */
 };
 
 /** Fields that are 0 are: 100 records, 1 MB, 1 request, back-off from 100 to 10,000 ms, Retry-After

@@ -435,6 +435,7 @@ static void test_a_late_failure_does_not_end_a_suspension(void **state)
     fake_reply(&f.t, remote_request(&f), CODEC_SUSPENDED, CODEC_RETRY, 404);
     fake_no_reply(&f.t, remote_request(&f), -ETIMEDOUT);
     assert_int_equal(SINK_SUSPENDED, f.s.sink->state);
+    assert_string_equal("status 404, says the transport", f.s.sink->reason);
     assert_int_equal(60000, remote_stats(&f)->pause_ms);
     /* But a try that fails in another way does. */
     fake_ring_advance(f.s.ring, 60000);
@@ -779,6 +780,59 @@ static void test_what_a_receiver_drops_without_a_name_is_counted(void **state)
     remote_finish(&f);
 }
 
+static void test_a_record_too_long_for_any_request_is_refused(void **state)
+{
+    (void)state;
+    for (int has_letters = 0; has_letters < 2; has_letters++) {
+        struct remote_fixture f;
+
+        remote_open(&f, &(struct sink_remote_options){.records_max = 1}, has_letters);
+        remote_submit_lines(&f, 1);
+        remote_submit_lines(&f, 1);
+        fake_no_reply(&f.t, remote_request(&f), -EMSGSIZE);
+        fake_ring_run(f.s.ring);
+        assert_int_equal(1, f.lost[LOST_REFUSED]);
+        assert_int_equal(1, f.s.settled);
+        assert_int_equal(1, remote_stats(&f)->records_refused);
+        assert_int_equal(has_letters, remote_stats(&f)->records_dead_lettered);
+        assert_int_equal(SINK_OK, f.s.sink->state);
+        remote_expect(remote_request(&f), 1, 1);
+        remote_accept(&f);
+        remote_finish(&f);
+    }
+}
+
+static void test_the_log_tells_of_changes_and_of_no_lines(void **state)
+{
+    struct remote_fixture f;
+
+    (void)state;
+    remote_open(&f, &(struct sink_remote_options){.records_max = 2}, false);
+    remote_submit_lines(&f, 4);
+    for (unsigned n = 0; n < 5; n++) {
+        fake_reply(&f.t, remote_request(&f), CODEC_AGAIN, CODEC_RETRY, 502);
+        fake_ring_advance(f.s.ring, 10000);
+    }
+    assert_int_equal(1, f.logged_count);
+    assert_non_null(strstr(f.logged, "\"sink\":\"far\""));
+    assert_non_null(strstr(f.logged, "status 502, says the transport"));
+    for (unsigned n = 0; n < 5; n++) {
+        fake_reply(&f.t, remote_request(&f), CODEC_SUSPENDED, CODEC_RETRY, 401);
+        fake_ring_advance(f.s.ring, 60000);
+    }
+    assert_int_equal(2, f.logged_count);
+    assert_non_null(strstr(f.logged, "\"level\":\"error\""));
+    assert_non_null(strstr(f.logged, "suspended"));
+    remote_accept(&f);
+    assert_int_equal(3, f.logged_count);
+    assert_non_null(strstr(f.logged, "again"));
+    fake_reply(&f.t, remote_request(&f), CODEC_DONE, CODEC_REFUSED, 400);
+    assert_int_equal(4, f.logged_count);
+    assert_non_null(strstr(f.logged, "\"records\":2"));
+    assert_null(strstr(f.logged, "not like that"));
+    remote_finish(&f);
+}
+
 /* ---- the end ---- */
 
 static void test_close_waits_for_the_back_off_and_sends_the_rest(void **state)
@@ -1051,6 +1105,8 @@ int main(void)
             test_refused_records_without_a_file_are_counted_before_their_batch_settles),
         cmocka_unit_test(test_a_refused_record_is_done_with_when_its_letter_is_written),
         cmocka_unit_test(test_what_a_receiver_drops_without_a_name_is_counted),
+        cmocka_unit_test(test_a_record_too_long_for_any_request_is_refused),
+        cmocka_unit_test(test_the_log_tells_of_changes_and_of_no_lines),
         cmocka_unit_test(test_close_waits_for_the_back_off_and_sends_the_rest),
         cmocka_unit_test(test_abort_waits_for_the_transport_and_counts_the_rest),
         cmocka_unit_test(test_abort_ends_a_pause),

@@ -38,6 +38,17 @@ struct model {
     bool aborted;
 };
 
+static uint64_t seed_at_hand = SEEDS;
+
+static int name_seed(void **state)
+{
+    (void)state;
+    if (seed_at_hand < SEEDS)
+        print_message("it was seed %u\n", (unsigned)seed_at_hand);
+    seed_at_hand = SEEDS;
+    return 0;
+}
+
 static uint64_t draw(struct model *m, uint64_t bound)
 {
     return random_below(&m->random, bound);
@@ -317,7 +328,7 @@ static void test_every_line_is_accepted_once_or_a_dead_letter(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        print_message("seed %d\n", (int)seed);
+        seed_at_hand = seed;
         open_model(&m, seed);
         for (unsigned n = 0; n < 400; n++) {
             step(&m);
@@ -339,6 +350,7 @@ static void test_every_line_is_accepted_once_or_a_dead_letter(void **state)
             assert_int_equal(1, m.lines[i].accepted + m.lines[i].refused);
         finish_model(&m);
     }
+    seed_at_hand = SEEDS;
 }
 
 static void test_an_abort_at_any_time_gives_everything_back(void **state)
@@ -349,7 +361,7 @@ static void test_an_abort_at_any_time_gives_everything_back(void **state)
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         unsigned steps;
 
-        print_message("seed %d\n", (int)seed);
+        seed_at_hand = seed;
         open_model(&m, seed);
         steps = (unsigned)draw(&m, 300);
         for (unsigned n = 0; n < steps; n++)
@@ -370,13 +382,14 @@ static void test_an_abort_at_any_time_gives_everything_back(void **state)
         assert_int_equal(1, m.f.s.closed);
         finish_model(&m);
     }
+    seed_at_hand = SEEDS;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_line_is_accepted_once_or_a_dead_letter),
-        cmocka_unit_test(test_an_abort_at_any_time_gives_everything_back),
+        cmocka_unit_test_teardown(test_every_line_is_accepted_once_or_a_dead_letter, name_seed),
+        cmocka_unit_test_teardown(test_an_abort_at_any_time_gives_everything_back, name_seed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
