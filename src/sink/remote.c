@@ -762,8 +762,8 @@ static void step(struct sink_remote *r)
         ring_timer(r->sink.ring, &r->linger_op, r->options.linger_ms);
     }
     if (r->closing && !r->ending && held_count(r) == 0 && r->stats.in_flight == 0 &&
-        list_is_empty(&r->refusals) && !op_in_flight(&r->pause_op) &&
-        !op_in_flight(&r->linger_op)) {
+        !op_in_flight(&r->pause_op) && !op_in_flight(&r->linger_op)) {
+        assert(list_is_empty(&r->refusals));
         /* The owner hears of the end from the ring, never from inside its own call. */
         r->ending = true;
         ring_timer(r->sink.ring, &r->pause_op, 0);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ringtail/base/clock.h"
+#include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/record/ndjson.h"
 #include "support/fake_ring.h"
@@ -35,10 +36,18 @@ struct fixture {
 
 static struct fixture *fixture_of; /* the one at hand, for callbacks that carry no context */
 
+static bool say_nothing(void *ctx, struct slice line)
+{
+    (void)ctx;
+    (void)line;
+    return true;
+}
+
 static void open_letters(struct fixture *f, int64_t bytes_max, int64_t keep)
 {
     memset(f, 0, sizeof *f);
     fixture_of = f;
+    log_set_writer(say_nothing, NULL);
     sink_fixture_open(&f->s, fake_ring_create());
     f->source = test_source("web");
     f->batch = test_batch(&f->s);
@@ -62,20 +71,26 @@ static void on_closed(void *ctx)
     f->closed = true;
 }
 
-static void close_letters(struct fixture *f)
+static void finish(struct fixture *f)
 {
     struct ring *ring = f->s.ring;
 
-    dead_letters_close(f->d, on_closed, f);
-    assert_false(f->closed);
-    fake_ring_run(ring);
-    assert_true(f->closed);
     assert_int_equal(0, dead_letters_stats(f->d)->waiting);
     f->d = dead_letters_destroy(f->d);
     (void)batch_unref(f->batch);
     (void)source_unref(f->source);
     sink_fixture_close(&f->s);
+    log_set_writer(NULL, NULL);
     fake_ring_destroy(ring);
+}
+
+static void close_letters(struct fixture *f)
+{
+    dead_letters_close(f->d, on_closed, f);
+    assert_false(f->closed);
+    fake_ring_run(f->s.ring);
+    assert_true(f->closed);
+    finish(f);
 }
 
 static void letter_done(struct dead_letter *letter, int res)
@@ -409,6 +424,26 @@ static void test_a_letter_that_is_taken_back_is_never_done(void **state)
     close_letters(&f);
 }
 
+static void test_a_close_that_waits_for_the_disk_ends_with_the_last_letter(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    open_letters(&f, 1 << 20, 1);
+    fake_ring_fail(f.s.ring, OP_OPEN, -EROFS, 0, 100);
+    add(&f, 2);
+    dead_letters_close(f.d, on_closed, &f);
+    fake_ring_advance(f.s.ring, 5500);
+    assert_false(f.closed);
+    assert_true(dead_letters_remove(f.d, &f.letters[0]));
+    fake_ring_run(f.s.ring);
+    assert_false(f.closed);
+    assert_true(dead_letters_remove(f.d, &f.letters[1]));
+    fake_ring_run(f.s.ring);
+    assert_true(f.closed);
+    finish(&f);
+}
+
 static void add_one_more(struct fixture *f, size_t n)
 {
     if (n < 100)
@@ -631,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_a_line_longer_than_the_bound_has_a_file_to_itself),
         cmocka_unit_test(test_no_symlink_or_fifo_is_written_to),
         cmocka_unit_test(test_a_letter_that_is_taken_back_is_never_done),
+        cmocka_unit_test(test_a_close_that_waits_for_the_disk_ends_with_the_last_letter),
         cmocka_unit_test(test_letters_may_be_added_when_one_is_done),
         cmocka_unit_test(test_close_waits_for_what_is_queued),
         cmocka_unit_test(test_paths_without_a_name_are_refused),

@@ -339,8 +339,8 @@ static void test_a_longer_pause_takes_the_place_of_a_shorter_one(void **state)
     struct request *q;
 
     (void)state;
-    remote_open(&f, &(struct sink_remote_options){.records_max = 10, .in_flight_max = 3}, false);
-    remote_submit_lines(&f, 30);
+    remote_open(&f, &(struct sink_remote_options){.records_max = 10, .in_flight_max = 4}, false);
+    remote_submit_lines(&f, 40);
     fake_no_reply(&f.t, remote_request(&f), -ECONNRESET);
     assert_in_range(remote_stats(&f)->pause_ms, 50, 100);
     fake_ring_advance(f.s.ring, 10);
@@ -349,16 +349,20 @@ static void test_a_longer_pause_takes_the_place_of_a_shorter_one(void **state)
     q->judgement.retry_after_ms = 60000;
     fake_done(&f.t, q);
     assert_in_range(remote_stats(&f)->pause_ms, 60000, 60100);
-    /* A failure of the same outage is not another one. */
+    /* A failure of the same outage is not another one, and a shorter pause is none. */
     fake_no_reply(&f.t, remote_request(&f), -ECONNRESET);
+    q = remote_request(&f);
+    fake_judge(q, CODEC_BUSY, 429);
+    q->judgement.retry_after_ms = 1000;
+    fake_done(&f.t, q);
     assert_in_range(remote_stats(&f)->pause_ms, 60000, 60100);
     fake_ring_advance(f.s.ring, 59999);
     assert_null(fake_transport_first(&f.t));
     fake_ring_advance(f.s.ring, 101);
     remote_expect(remote_request(&f), 0, 9);
-    for (unsigned n = 0; n < 3; n++)
+    for (unsigned n = 0; n < 4; n++)
         remote_accept(&f);
-    remote_expect_all(&f, 30);
+    remote_expect_all(&f, 40);
     remote_finish(&f);
 }
 
