@@ -189,6 +189,7 @@ static int number_parse(const struct option *o, struct slice in, int64_t *ret)
     case OPTION_ENUM:
         return choice_parse(o, in, ret);
     case OPTION_STRING:
+    case OPTION_SECRET:
         *ret = (int64_t)in.len;
         return 0;
     case OPTION_LIST:
@@ -304,7 +305,25 @@ static int string_set(char **field, struct slice text)
     return 0;
 }
 
-int option_set_text(const struct option *o, void *values, struct slice text)
+static int secret_set(char **field, struct slice text, struct buf *remark)
+{
+    char *secret;
+    int r = option_secret_read(text, &secret, remark);
+
+    if (r < 0)
+        return r;
+    option_secret_free(*field);
+    *field = secret;
+    return 0;
+}
+
+void option_mark_given(const struct option *o, void *values)
+{
+    if (o->given > 0)
+        *(bool *)((char *)values + o->given) = true;
+}
+
+int option_set_text(const struct option *o, void *values, struct slice text, struct buf *remark)
 {
     void *field = field_of(o, values);
     int64_t number;
@@ -331,47 +350,107 @@ int option_set_text(const struct option *o, void *values, struct slice text)
         break;
     case OPTION_STRING:
         return string_set(field, text);
+    case OPTION_SECRET:
+        return secret_set(field, text, remark);
     case OPTION_LIST:
         break;
     }
     return 0;
 }
 
-/** The table's own rules, once per start: cheap, and a bad table is a programming error. */
-static void table_assert(const struct option_table *t)
+static bool type_has_bounds(enum option_type type)
+{
+    return type == OPTION_INT || type == OPTION_SIZE || type == OPTION_DURATION ||
+           type == OPTION_STRING;
+}
+
+static bool type_may_be_empty(enum option_type type)
+{
+    return type == OPTION_STRING || type == OPTION_LIST || type == OPTION_SECRET;
+}
+
+static bool kinds_overlap(const struct option *a, const struct option *b)
+{
+    return a->kinds == 0 || b->kinds == 0 || (a->kinds & b->kinds) != 0;
+}
+
+/** Names are unique, but for options of disjoint types, which then are written the same way. */
+static void name_assert(const struct option_table *t, size_t i)
+{
+    const struct option *o = &t->items[i];
+
+    assert(!option_find_within(t, slice_str(o->name)));
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(t->items[k].name, o->name) == 0)
+            assert(!kinds_overlap(&t->items[k], o) && t->items[k].type == o->type);
+    }
+    (void)o;
+}
+
+/** Cheap enough for each start. */
+void option_table_assert(const struct option_table *t)
 {
     assert(t->count > 0);
     for (size_t i = 0; i < t->count; i++) {
         const struct option *o = &t->items[i];
-        bool bounded = o->least || o->most;
 
-        assert(o->name && o->help && o->group);
-        assert(option_find(t, slice_str(o->name)) == o); /* names are unique */
-        assert(!option_find_within(t, slice_str(o->name)));
+        name_assert(t, i);
+        assert(o->help && o->group);
         assert((o->type == OPTION_ENUM) == (o->choices != NULL));
-        assert(!bounded ||
-               (o->type != OPTION_BOOL && o->type != OPTION_ENUM && o->type != OPTION_LIST));
-        assert(o->def || o->type == OPTION_STRING || o->type == OPTION_LIST);
+        assert((!o->least && !o->most) || type_has_bounds(o->type));
+        assert(o->def || type_may_be_empty(o->type) || o->required);
+        assert(o->type != OPTION_SECRET || !o->def);
         (void)o;
-        (void)bounded;
     }
+    for (size_t i = 0; i < t->sections_count; i++) {
+        const struct option_table *inner = t->sections[i].table;
+
+        assert(inner->sections_count == 0);
+        assert(inner->items[0].type == OPTION_ENUM && strcmp(inner->items[0].name, "type") == 0);
+        option_table_assert(inner);
+    }
+}
+
+static int set_default(const struct option *o, void *values)
+{
+    int r;
+
+    /* What has to be given is empty till then, whatever its bounds are. */
+    if (o->required && o->type == OPTION_STRING)
+        return string_set(field_of(o, values), slice_of("", 0));
+    if (o->required && !type_may_be_empty(o->type))
+        return 0;
+    r = option_set_text(o, values, slice_str(o->def), NULL);
+    assert(r == 0 || r == -ENOMEM);
+    return r;
 }
 
 int options_set_defaults(const struct option_table *t, void *values)
 {
-    table_assert(t);
+    option_table_assert(t);
     for (size_t i = 0; i < t->count; i++) {
-        int r = option_set_text(&t->items[i], values, slice_str(t->items[i].def));
+        int r = set_default(&t->items[i], values);
 
-        assert(r == 0 || r == -ENOMEM);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
+int option_set_kind_defaults(const struct option_table *t, int kind, void *values)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < t->count; i++) {
+        if (option_has_kind(&t->items[i], kind) && &t->items[i] != t->items)
+            r = set_default(&t->items[i], values);
+    }
+    return r;
+}
+
 void options_finish(const struct option_table *t, void *values)
 {
+    option_sections_finish(t, values);
     for (size_t i = 0; i < t->count; i++) {
         const struct option *o = &t->items[i];
 
@@ -381,6 +460,11 @@ void options_finish(const struct option_table *t, void *values)
             char **field = field_of(o, values);
 
             free(*field);
+            *field = NULL;
+        } else if (o->type == OPTION_SECRET) {
+            char **field = field_of(o, values);
+
+            option_secret_free(*field);
             *field = NULL;
         }
     }
@@ -457,18 +541,24 @@ static void suggestion_consider(struct suggestion *s, struct slice wrong, struct
         *s = (struct suggestion){.name = valid, .distance = distance};
 }
 
-int option_suggest(const struct option_table *t, struct slice name, bool groups, struct buf *out)
+/** A right group says nothing about the option: how far is near, the last part decides. */
+static struct suggestion suggestion_begin(struct slice name)
 {
-    struct suggestion best = {0};
-    const char *dot;
-    size_t last;
+    const char *dot = memrchr(name.data, '.', name.len);
+    size_t last = dot ? (size_t)(name.data + name.len - dot) - 1 : name.len;
+
+    return (struct suggestion){.distance = MAX(last / 3, (size_t)2) + 1};
+}
+
+/** The nearest valid name, empty when none is near. With `groups`, those of groups are valid too.
+ */
+static struct slice suggest(const struct option_table *t, struct slice name, bool groups)
+{
+    struct suggestion best;
 
     if (name.len == 0 || name.len > SUGGEST_NAME_MAX)
-        return 0;
-    /* A right group says nothing about the option: how far is near, the last part decides. */
-    dot = memrchr(name.data, '.', name.len);
-    last = dot ? (size_t)(name.data + name.len - dot) - 1 : name.len;
-    best.distance = MAX(last / 3, (size_t)2) + 1;
+        return (struct slice){0};
+    best = suggestion_begin(name);
     for (size_t i = 0; i < t->count; i++) {
         struct slice valid = slice_str(t->items[i].name);
 
@@ -478,9 +568,60 @@ int option_suggest(const struct option_table *t, struct slice name, bool groups,
                 suggestion_consider(&best, name, slice_of(valid.data, n));
         }
     }
-    if (!best.name.data)
+    return best.name;
+}
+
+/** The section that the first part of the name is near to. */
+static struct slice suggest_section(const struct option_table *t, struct slice first)
+{
+    struct suggestion best;
+
+    if (first.len == 0 || first.len > SUGGEST_NAME_MAX)
+        return (struct slice){0};
+    best = suggestion_begin(first);
+    for (size_t i = 0; i < t->sections_count; i++)
+        suggestion_consider(&best, first, slice_str(t->sections[i].name));
+    return best.name;
+}
+
+static int put_suggestion(const struct option_table *t, const struct option_place *p, bool groups,
+                          struct buf *out)
+{
+    struct slice valid = suggest(p->section ? p->section->table : t, p->name, groups), rest = {0};
+    const char *dot;
+    int r;
+
+    if (valid.len > 0 && p->section)
+        return buf_printf(out, " (did you mean \"%s.%.*s.%.*s\"?)", p->section->name,
+                          (int)p->instance.len, p->instance.data, (int)valid.len, valid.data);
+    if (valid.len == 0 && !p->section && p->path.len > 0) {
+        dot = memchr(p->path.data, '.', p->path.len);
+        rest = dot ? slice_from(p->path, (size_t)(dot - p->path.data)) : rest;
+        valid = suggest_section(t, slice_of(p->path.data, p->path.len - rest.len));
+    }
+    if (valid.len == 0)
         return 0;
-    return buf_printf(out, " (did you mean \"%.*s\"?)", (int)best.name.len, best.name.data);
+    r = buf_printf(out, " (did you mean \"%.*s", (int)valid.len, valid.data);
+    if (r == 0)
+        r = option_put_foreign(rest, out);
+    return r < 0 ? r : buf_append_str(out, "\"?)");
+}
+
+int option_put_unknown(const struct option_table *t, const struct option_place *p, bool groups,
+                       struct buf *out)
+{
+    int r;
+
+    if (p->section && !option_instance_name_is_valid(p->instance)) {
+        r = option_quote(p->instance, out);
+        return r < 0 ? r
+                     : buf_printf(out, " can't be the name of a %s (1 to 32 of a-z 0-9 _ -)",
+                                  p->section->singular);
+    }
+    r = buf_append_str(out, "unknown option ");
+    if (r == 0)
+        r = option_quote(p->path, out);
+    return r < 0 ? r : put_suggestion(t, p, groups, out);
 }
 
 /** Text that somebody wrote, without its control characters, cut when long. */
@@ -497,6 +638,11 @@ static int put_foreign(struct slice text, const char *quote, struct buf *out)
         return r;
     return buf_printf(out, "%s%.*s%s%s", quote, (int)escaped.len - 2, escaped.data + 1,
                       len < text.len ? "…" : "", quote);
+}
+
+int option_put_foreign(struct slice text, struct buf *out)
+{
+    return put_foreign(text, "", out);
 }
 
 int option_quote(struct slice text, struct buf *out)
@@ -521,6 +667,8 @@ const char *option_type_name(enum option_type type)
         return "choice";
     case OPTION_LIST:
         return "list";
+    case OPTION_SECRET:
+        return "secret";
     }
     assert(false);
     return "";
@@ -543,6 +691,8 @@ static const char *type_article_and_sample(enum option_type type)
         return "one of ";
     case OPTION_LIST:
         return "a list without empty items";
+    case OPTION_SECRET:
+        return "file:/path or env:NAME";
     }
     assert(false);
     return "";
@@ -590,51 +740,113 @@ int option_describe_range(const struct option *o, struct buf *out)
     return 0;
 }
 
-/** What is wrong with a setting that option_set_text refused or that names no option (o is NULL).
- */
-static int put_what_is_wrong(const struct option_table *t, const struct option *o,
-                             struct slice name, struct buf *out)
+int option_put_member(const struct option_place *p, struct buf *out)
 {
-    const struct option *within;
+    if (!p->section)
+        return buf_append_str(out, p->within->name);
+    if (p->instance.len == 0)
+        return buf_printf(out, "%s.NAME.%s", p->section->name, p->section->table->items[0].name);
+    return buf_printf(out, "%s.%.*s.%s", p->section->name, (int)p->instance.len, p->instance.data,
+                      p->within ? p->within->name : p->section->table->items[0].name);
+}
+
+/** `--set NAME=VALUE` or `file:line:column: NAME`: what is wrong or to be said comes behind it. */
+static int put_origin(const struct option *o, const struct option_origin *origin, struct slice name,
+                      struct slice value, struct buf *out)
+{
     int r;
 
-    if (o) {
-        r = buf_append_str(out, "expected ");
-        return r < 0 ? r : option_describe(o, out);
-    }
-    within = option_find_within(t, name);
-    if (within)
-        return buf_printf(out, "this is a group of options, such as \"%s\"", within->name);
-    r = buf_append_str(out, "unknown option ");
+    if (origin->file)
+        r = buf_printf(out, "%s:%zu:%zu: ", origin->file, origin->line, origin->column);
+    else
+        r = buf_printf(out, "%s ", origin->where);
     if (r == 0)
-        r = option_quote(name, out);
-    return r < 0 ? r : option_suggest(t, name, false, out);
+        r = option_put_foreign(name, out);
+    if (r == 0 && !origin->file && o)
+        r = buf_append_char(out, '=');
+    if (r == 0 && !origin->file && o)
+        r = o->type == OPTION_SECRET ? buf_append_str(out, "***") : option_put_foreign(value, out);
+    return r < 0 ? r : buf_append_str(out, ": ");
+}
+
+static int put_refusal(const struct option *o, const struct option_origin *origin,
+                       struct slice value, const struct buf *remark, struct buf *out)
+{
+    int r;
+
+    if (remark->len > 0)
+        return buf_append_slice(out, buf_slice(remark));
+    r = buf_append_str(out, "expected ");
+    if (r == 0)
+        r = option_describe(o, out);
+    if (r == 0 && origin->file)
+        r = buf_append_str(out, ", found ");
+    if (r == 0 && origin->file)
+        r = option_quote(value, out);
+    return r;
+}
+
+int option_apply(const struct option *o, void *values, const struct option_origin *origin,
+                 struct slice name, struct slice value, struct option_problems *problems)
+{
+    RT_CLEANUP(buf_finish) struct buf remark = {0}, text = {0};
+    int set = option_set_text(o, values, value, &remark), r;
+
+    if (set == -ENOMEM)
+        return set;
+    if (set == 0)
+        option_mark_given(o, values);
+    if (set == 0 && remark.len == 0)
+        return 0;
+    r = put_origin(o, origin, name, value, &text);
+    if (r == 0)
+        r = set == 0 ? buf_append_slice(&text, buf_slice(&remark))
+                     : put_refusal(o, origin, value, &remark, &text);
+    if (r < 0)
+        return r;
+    if (set == 0)
+        option_problems_warn(problems, "%.*s", (int)text.len, text.data);
+    else
+        option_problems_add(problems, "%.*s", (int)text.len, text.data);
+    if (problems->out_of_memory)
+        return -ENOMEM;
+    return set == 0 ? 0 : -EINVAL;
+}
+
+/** A name that is none of an option. What was to be its value is not shown: it may be a secret. */
+static int refuse_name(const struct option_table *t, const struct option_place *p,
+                       const struct option_origin *origin, struct option_problems *problems)
+{
+    RT_CLEANUP(buf_finish) struct buf text = {0};
+    int r = put_origin(NULL, origin, p->path, (struct slice){0}, &text);
+
+    if (r == 0 && option_place_is_group(p)) {
+        r = buf_append_str(&text, "this is a group of options, such as \"");
+        if (r == 0)
+            r = option_put_member(p, &text);
+        if (r == 0)
+            r = buf_append_char(&text, '"');
+    } else if (r == 0) {
+        r = option_put_unknown(t, p, false, &text);
+    }
+    if (r < 0)
+        return r;
+    option_problems_add(problems, "%.*s", (int)text.len, text.data);
+    return problems->out_of_memory ? -ENOMEM : -EINVAL;
 }
 
 int options_set(const struct option_table *t, void *values, const char *where, struct slice name,
                 struct slice value, struct option_problems *problems)
 {
-    RT_CLEANUP(buf_finish) struct buf text = {0};
-    const struct option *o = option_find(t, name);
-    int r = o ? option_set_text(o, values, value) : -EINVAL;
+    const struct option_origin origin = {.where = where};
+    struct option_place place;
 
-    if (r == 0 || r == -ENOMEM)
-        return r;
-    r = buf_printf(&text, "%s ", where);
-    if (r == 0)
-        r = put_foreign(name, "", &text);
-    if (r == 0)
-        r = buf_append_char(&text, '=');
-    if (r == 0)
-        r = put_foreign(value, "", &text);
-    if (r == 0)
-        r = buf_append_str(&text, ": ");
-    if (r == 0)
-        r = put_what_is_wrong(t, o, name, &text);
-    if (r < 0)
-        return r;
-    option_problems_add(problems, "%.*s", (int)text.len, text.data);
-    return problems->out_of_memory ? -ENOMEM : -EINVAL;
+    option_place_find(t, name, &place);
+    if (!place.option)
+        return refuse_name(t, &place, &origin, problems);
+    if (place.section)
+        return option_setting_add(values, &place, &origin, value, NULL, problems);
+    return option_apply(place.option, values, &origin, name, value, problems);
 }
 
 /** The largest single unit or mixture that says it: 5400000 → 1h30m. */
@@ -683,6 +895,8 @@ int option_format_value(const struct option *o, const void *values, struct buf *
         return buf_append_str(out, o->choices[*(const int *)field]);
     case OPTION_STRING:
         return buf_append_slice(out, slice_str(*(char *const *)field));
+    case OPTION_SECRET:
+        return buf_append_str(out, **(char *const *)field ? "***" : "");
     case OPTION_LIST:
         list = field;
         for (size_t i = 0; r == 0 && i < list->count; i++)
@@ -693,36 +907,53 @@ int option_format_value(const struct option *o, const void *values, struct buf *
     return -EINVAL;
 }
 
+/** Room for a power of two: a new one is due when the count is one. */
+static bool problem_append(struct option_problem **items, size_t *count, const char *fmt,
+                           va_list ap)
+{
+    struct option_problem *grown = *items;
+    char *text;
+
+    if (vasprintf(&text, fmt, ap) < 0)
+        return false;
+    if ((*count & (*count - 1)) == 0)
+        grown = realloc(grown, MAX(*count * 2, (size_t)1) * sizeof *grown);
+    if (!grown) {
+        free(text);
+        return false;
+    }
+    *items = grown;
+    grown[(*count)++].text = text;
+    return true;
+}
+
 void option_problems_add(struct option_problems *p, const char *fmt, ...)
 {
-    struct option_problem *items = p->items;
-    char *text;
     va_list ap;
-    int n;
 
     va_start(ap, fmt);
-    n = vasprintf(&text, fmt, ap);
+    if (!problem_append(&p->items, &p->count, fmt, ap))
+        p->out_of_memory = true;
     va_end(ap);
-    if (n < 0) {
+}
+
+void option_problems_warn(struct option_problems *p, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (!problem_append(&p->warnings, &p->warnings_count, fmt, ap))
         p->out_of_memory = true;
-        return;
-    }
-    /* Room for a power of two: a new one is due when the count is one. */
-    if ((p->count & (p->count - 1)) == 0)
-        items = realloc(p->items, MAX(p->count * 2, (size_t)1) * sizeof *items);
-    if (!items) {
-        free(text);
-        p->out_of_memory = true;
-        return;
-    }
-    p->items = items;
-    p->items[p->count++].text = text;
+    va_end(ap);
 }
 
 void option_problems_finish(struct option_problems *p)
 {
     for (size_t i = 0; i < p->count; i++)
         free(p->items[i].text);
+    for (size_t i = 0; i < p->warnings_count; i++)
+        free(p->warnings[i].text);
     free(p->items);
+    free(p->warnings);
     *p = (struct option_problems){0};
 }

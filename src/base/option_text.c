@@ -85,29 +85,101 @@ static bool group_begins(const struct option_table *t, size_t i)
 
 static const char *default_shown(const struct option *o)
 {
+    if (o->required)
+        return "required";
     if (o->def && *o->def)
         return o->def;
     return "none";
 }
 
-static void put_help_option(struct writer *w, const struct option *o, unsigned columns)
+/** The types that have an option of the group; 0: all. */
+static uint32_t kinds_of_group(const struct option_table *t, size_t i)
+{
+    uint32_t kinds = 0;
+
+    for (size_t k = i; k < t->count; k++) {
+        if (strcmp(t->items[k].group, t->items[i].group) != 0)
+            continue;
+        if (t->items[k].kinds == 0)
+            return 0;
+        kinds |= t->items[k].kinds;
+    }
+    return kinds;
+}
+
+static void put_kinds(struct writer *w, const struct option_table *t, uint32_t kinds)
+{
+    const char *const *choices = t->items[0].choices;
+    bool some = false;
+
+    for (int kind = 0; choices[kind]; kind++) {
+        if (!(kinds >> kind & 1))
+            continue;
+        put(w, "%s%s", some ? ", " : "", choices[kind]);
+        some = true;
+    }
+}
+
+/** What it does, after which types have it when not all of the group do. */
+static void put_what(struct writer *w, const struct option_table *t, const struct option *o,
+                     uint32_t kinds_of_all)
+{
+    if (o->kinds != kinds_of_all) {
+        put(w, "(");
+        put_kinds(w, t, o->kinds);
+        put(w, ") ");
+    }
+    put(w, "%s", o->help);
+}
+
+static void put_help_option(struct writer *w, const struct option_table *t, const struct option *o,
+                            const char *prefix, uint32_t kinds, unsigned columns)
 {
     RT_CLEANUP(buf_finish) struct buf text = {0};
     struct writer inner = {.out = &text, .error = w->error};
 
-    put(&inner, "%s (", o->help);
+    put_what(&inner, t, o, kinds);
+    put(&inner, " (");
     if (o->least || o->most || o->choices) {
         put_range(&inner, o);
         put(&inner, "; ");
     }
-    put(&inner, "default %s)", default_shown(o));
+    put(&inner, "%s%s)", o->required ? "" : "default ", default_shown(o));
     if (inner.error == 0 && !buf_cstr(&text))
         inner.error = -ENOMEM;
     w->error = inner.error;
     if (w->error < 0)
         return;
-    put(w, "  %s (%s)\n", o->name, option_type_name(o->type));
+    put(w, "  %s%s (%s)\n", prefix, o->name, option_type_name(o->type));
     put_wrapped(w, "      ", text.data, columns);
+}
+
+/** The options of the group that option `i` begins. */
+static void put_help_group(struct writer *w, const struct option_table *t, size_t i,
+                           const char *prefix, unsigned columns)
+{
+    uint32_t kinds = kinds_of_group(t, i);
+
+    for (size_t k = i; k < t->count; k++) {
+        if (strcmp(t->items[k].group, t->items[i].group) == 0)
+            put_help_option(w, t, &t->items[k], prefix, kinds, columns);
+    }
+}
+
+static void put_help_section(struct writer *w, const struct option_section *s, unsigned columns)
+{
+    RT_CLEANUP(buf_finish) struct buf prefix = {0};
+
+    if (buf_printf(&prefix, "%s.NAME.", s->name) < 0 || !buf_cstr(&prefix))
+        w->error = -ENOMEM;
+    put(w, "\n%s:\n", s->title);
+    put_wrapped(w, "  ", s->help, columns);
+    for (size_t i = 0; w->error == 0 && i < s->table->count; i++) {
+        if (!group_begins(s->table, i))
+            continue;
+        put(w, "\n%s, %s:\n", s->title, s->table->items[i].group);
+        put_help_group(w, s->table, i, prefix.data, columns);
+    }
 }
 
 int options_write_help(const struct option_table *t, struct buf *out, unsigned columns)
@@ -118,11 +190,10 @@ int options_write_help(const struct option_table *t, struct buf *out, unsigned c
         if (!group_begins(t, i))
             continue;
         put(&w, "%s%s:\n", i ? "\n" : "", t->items[i].group);
-        for (size_t k = i; k < t->count; k++) {
-            if (strcmp(t->items[k].group, t->items[i].group) == 0)
-                put_help_option(&w, &t->items[k], columns);
-        }
+        put_help_group(&w, t, i, "", columns);
     }
+    for (size_t i = 0; i < t->sections_count; i++)
+        put_help_section(&w, &t->sections[i], columns);
     return w.error;
 }
 
@@ -133,10 +204,14 @@ static void put_cell(struct writer *w, struct slice text)
         put(w, "%s%c", text.data[i] == '|' ? "\\" : "", text.data[i]);
 }
 
-static void put_row(struct writer *w, const struct option *o)
+static void put_row(struct writer *w, const struct option_table *t, const struct option *o,
+                    uint32_t kinds)
 {
-    RT_CLEANUP(buf_finish) struct buf range = {0};
+    RT_CLEANUP(buf_finish) struct buf range = {0}, what = {0};
+    struct writer inner = {.out = &what, .error = w->error};
 
+    put_what(&inner, t, o, kinds);
+    w->error = inner.error;
     if (w->error == 0)
         w->error = option_describe_range(o, &range);
     put(w, "| `%s` | %s | ", o->name, option_type_name(o->type));
@@ -146,10 +221,33 @@ static void put_row(struct writer *w, const struct option *o)
         put_cell(w, slice_str(o->def));
         put(w, "` | ");
     } else {
-        put(w, " | none | ");
+        put(w, " | %s | ", default_shown(o));
     }
-    put_cell(w, slice_str(o->help));
+    put_cell(w, buf_slice(&what));
     put(w, " |\n");
+}
+
+/** A table of each group, below a heading of that many marks. */
+static void put_tables(struct writer *w, const struct option_table *t, const char *marks)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        uint32_t kinds = kinds_of_group(t, i);
+
+        if (!group_begins(t, i))
+            continue;
+        put(w, "%s %s\n\n", marks, t->items[i].group);
+        if (kinds != 0) {
+            put(w, "Type: ");
+            put_kinds(w, t, kinds);
+            put(w, ".\n\n");
+        }
+        put(w, "| Option | Type | Range | Default | What it does |\n|---|---|---|---|---|\n");
+        for (size_t k = i; k < t->count; k++) {
+            if (strcmp(t->items[k].group, t->items[i].group) == 0)
+                put_row(w, t, &t->items[k], kinds);
+        }
+        put(w, "\n");
+    }
 }
 
 static void put_quoted(struct writer *w, struct slice text)
@@ -158,12 +256,12 @@ static void put_quoted(struct writer *w, struct slice text)
         w->error = json_append_string(w->out, text);
 }
 
-/** The default as YAML. Text is quoted the JSON way, which is YAML's too. */
-static void put_sample_value(struct writer *w, const struct option *o)
+/** A value as YAML. Text is quoted the JSON way, which is YAML's too. */
+static void put_sample_value(struct writer *w, const struct option *o, const char *value)
 {
-    const char *def = o->def ? o->def : "";
+    const char *def = value ? value : "";
 
-    if (o->type == OPTION_STRING) {
+    if (o->type == OPTION_STRING || o->type == OPTION_SECRET) {
         put_quoted(w, slice_str(def));
     } else if (o->type == OPTION_LIST) {
         put(w, "[");
@@ -219,8 +317,28 @@ static void put_sample(struct writer *w, const struct option_table *t, size_t fr
         }
         put_wrapped(w, indent, t->items[i].help, SAMPLE_COLUMNS);
         put(w, "%*s%s: ", (int)depth * 2, "", key);
-        put_sample_value(w, &t->items[i]);
+        put_sample_value(w, &t->items[i], t->items[i].def);
         put(w, "\n");
+    }
+}
+
+/** An instance of each type, with what has a sample. */
+static void put_sample_section(struct writer *w, const struct option_section *s)
+{
+    const struct option_table *t = s->table;
+
+    put(w, "# An example of each type of %s:\n# %s:\n", s->singular, s->name);
+    for (int kind = 0; t->items[0].choices[kind]; kind++) {
+        put(w, "#   %s:\n#     type: %s\n", t->items[0].choices[kind], t->items[0].choices[kind]);
+        for (size_t i = 1; i < t->count; i++) {
+            const struct option *o = &t->items[i];
+
+            if (!o->sample || !option_has_kind(o, kind))
+                continue;
+            put(w, "#     %s: ", o->name);
+            put_sample_value(w, o, o->sample);
+            put(w, "\n");
+        }
     }
 }
 
@@ -228,19 +346,15 @@ int options_write_markdown(const struct option_table *t, struct buf *out)
 {
     struct writer w = {.out = out};
 
-    for (size_t i = 0; i < t->count; i++) {
-        if (!group_begins(t, i))
-            continue;
-        put(&w, "## %s\n\n", t->items[i].group);
-        put(&w, "| Option | Type | Range | Default | What it does |\n|---|---|---|---|---|\n");
-        for (size_t k = i; k < t->count; k++) {
-            if (strcmp(t->items[k].group, t->items[i].group) == 0)
-                put_row(&w, &t->items[k]);
-        }
-        put(&w, "\n");
+    put_tables(&w, t, "##");
+    for (size_t i = 0; i < t->sections_count; i++) {
+        put(&w, "## %s\n\n%s\n\n", t->sections[i].title, t->sections[i].help);
+        put_tables(&w, t->sections[i].table, "###");
     }
     put(&w, "## A complete file\n\nEvery option with its default.\n\n```yaml\n");
     put_sample(&w, t, 0, 0, 0);
+    for (size_t i = 0; i < t->sections_count; i++)
+        put_sample_section(&w, &t->sections[i]);
     put(&w, "```\n");
     return w.error;
 }

@@ -48,7 +48,18 @@ struct loader {
 static int problem_add(struct loader *l, size_t line, size_t column, const char *fmt, ...)
     RT_PRINTF(4, 5);
 
-/** Returns 0; -E2BIG when that was the last one to be shown; -ENOMEM. */
+/** After a problem: 0; -E2BIG when that was the last one to be shown; -ENOMEM. */
+static int problems_limit(struct loader *l)
+{
+    if (l->problems->out_of_memory)
+        return -ENOMEM;
+    if (l->problems->count - l->problems_before < PROBLEMS_MAX)
+        return 0;
+    option_problems_add(l->problems, "%s: more problems are not shown", l->name);
+    return -E2BIG;
+}
+
+/** Returns what problems_limit says. */
 static int problem_add(struct loader *l, size_t line, size_t column, const char *fmt, ...)
 {
     RT_CLEANUP(buf_finish) struct buf what = {0};
@@ -62,12 +73,7 @@ static int problem_add(struct loader *l, size_t line, size_t column, const char 
         return r;
     option_problems_add(l->problems, "%s:%zu:%zu: %.*s", l->name, line, column, (int)what.len,
                         what.data);
-    if (l->problems->out_of_memory)
-        return -ENOMEM;
-    if (l->problems->count - l->problems_before < PROBLEMS_MAX)
-        return 0;
-    option_problems_add(l->problems, "%s: more problems are not shown", l->name);
-    return -E2BIG;
+    return problems_limit(l);
 }
 
 #define PROBLEM_AT(l, mark, ...) problem_add((l), (mark).line + 1, (mark).column + 1, __VA_ARGS__)
@@ -105,10 +111,18 @@ static int syntax_problem(struct loader *l)
     return r < 0 ? r : -EBADMSG;
 }
 
+/** What was written there may be a secret. */
+static void forget_event(struct loader *l)
+{
+    if (l->event.type == YAML_SCALAR_EVENT && l->event.data.scalar.value)
+        explicit_bzero(l->event.data.scalar.value, l->event.data.scalar.length);
+    yaml_event_delete(&l->event);
+}
+
 /** Goes on to the next event. -EBADMSG after a syntax error, which was added. */
 static int next_event(struct loader *l)
 {
-    yaml_event_delete(&l->event);
+    forget_event(l);
     return yaml_parser_parse(&l->parser, &l->event) ? 0 : syntax_problem(l);
 }
 
@@ -201,33 +215,62 @@ static int note_name(struct loader *l, const char *name, yaml_mark_t mark)
     return 0;
 }
 
-/** A problem with the value of `o` at the event at hand: what it should be, and `found`, what it
- * is. */
-static int value_problem(struct loader *l, const struct option *o, const char *found)
+static struct option_origin origin_of(const struct loader *l)
+{
+    yaml_mark_t mark = l->event.start_mark;
+
+    return (struct option_origin){
+        .file = l->name, .line = mark.line + 1, .column = mark.column + 1};
+}
+
+/** A problem with the value at the event at hand: what it should be, and `found`, what it is. */
+static int value_problem(struct loader *l, const struct option_place *p, const char *found)
 {
     RT_CLEANUP(buf_finish) struct buf expected = {0};
-    int r = option_describe(o, &expected);
+    int r = option_describe(p->option, &expected);
 
     if (r < 0)
         return r;
-    return PROBLEM_AT(l, l->event.start_mark, "%s: expected %.*s, found %s", o->name,
-                      (int)expected.len, expected.data, found);
+    return PROBLEM_AT(l, l->event.start_mark, "%.*s: expected %.*s, found %s", (int)p->path.len,
+                      p->path.data, (int)expected.len, expected.data, found);
 }
 
-static int scalar_problem(struct loader *l, const struct option *o)
+static int scalar_problem(struct loader *l, const struct option_place *p)
 {
     RT_CLEANUP(buf_finish) struct buf found = {0};
     int r = option_quote(scalar_text(&l->event), &found);
 
     if (r < 0)
         return r;
-    return buf_cstr(&found) ? value_problem(l, o, found.data) : -ENOMEM;
+    return buf_cstr(&found) ? value_problem(l, p, found.data) : -ENOMEM;
 }
 
 static const char nothing_found[] = "nothing (leave it out for its default)";
 
+/** What was given: an option's value now, that of an instance kept for later. */
+static int take_list(struct loader *l, const struct option_place *p, struct option_list *list)
+{
+    struct option_origin origin = origin_of(l);
+
+    if (p->section)
+        return option_setting_add(l->values, p, &origin, slice_of("", 0), list, l->problems);
+    option_set_list(p->option, l->values, list);
+    option_mark_given(p->option, l->values);
+    return 0;
+}
+
+static int take_scalar(struct loader *l, const struct option_place *p)
+{
+    struct slice text = scalar_text(&l->event);
+    struct option_origin origin = origin_of(l);
+
+    if (p->section)
+        return option_setting_add(l->values, p, &origin, text, NULL, l->problems);
+    return option_apply(p->option, l->values, &origin, p->path, text, l->problems);
+}
+
 /** The items of a LIST, up to and with the end of the sequence. */
-static int load_list(struct loader *l, const struct option *o)
+static int load_list(struct loader *l, const struct option_place *p)
 {
     RT_CLEANUP(option_list_finish) struct option_list list = {0};
     size_t before = l->problems->count;
@@ -247,91 +290,121 @@ static int load_list(struct loader *l, const struct option *o)
             r = scalar_is_null(&l->event) || item.len == 0 ? -EINVAL
                                                            : option_list_append(&list, item);
             if (r == -EINVAL)
-                r = scalar_problem(l, o);
+                r = scalar_problem(l, p);
         } else if (l->event.type != YAML_ALIAS_EVENT) {
-            r = value_problem(l, o, "a nested one");
+            r = value_problem(l, p, "a nested one");
             if (r == 0)
                 r = skip_node(l);
         }
         if (r < 0)
             return r;
     }
-    if (l->problems->count == before)
-        option_set_list(o, l->values, &list);
-    return 0;
+    return l->problems->count == before ? take_list(l, p, &list) : 0;
 }
 
 /** The value of an option, at whose first event we are. */
-static int load_value(struct loader *l, const struct option *o)
+static int load_value(struct loader *l, const struct option_place *p)
 {
     int r;
 
-    if (l->event.type == YAML_SEQUENCE_START_EVENT && o->type == OPTION_LIST)
-        return load_list(l, o);
-    if (l->event.type == YAML_ALIAS_EVENT)
-        return 0; /* refused already */
-    if (l->event.type != YAML_SCALAR_EVENT) {
+    if (l->event.type == YAML_SEQUENCE_START_EVENT && p->option->type == OPTION_LIST)
+        r = load_list(l, p);
+    else if (l->event.type == YAML_ALIAS_EVENT)
+        r = 0; /* refused already */
+    else if (l->event.type != YAML_SCALAR_EVENT)
         r = value_problem(
-            l, o, l->event.type == YAML_SEQUENCE_START_EVENT ? "a list" : "a group of options");
-        return r < 0 ? r : skip_node(l);
-    }
-    if (scalar_is_null(&l->event))
-        return value_problem(l, o, nothing_found);
-    if (o->type == OPTION_LIST)
-        return scalar_problem(l, o);
-    r = option_set_text(o, l->values, scalar_text(&l->event));
-    return r == -EINVAL || r == -ERANGE ? scalar_problem(l, o) : r;
+            l, p, l->event.type == YAML_SEQUENCE_START_EVENT ? "a list" : "a group of options");
+    else if (scalar_is_null(&l->event))
+        r = value_problem(l, p, nothing_found);
+    else if (p->option->type == OPTION_LIST)
+        r = scalar_problem(l, p);
+    else
+        r = take_scalar(l, p);
+    if (r == -EINVAL)
+        r = problems_limit(l);
+    if (r < 0 || l->event.type == YAML_SEQUENCE_END_EVENT)
+        return r;
+    return skip_node(l);
 }
 
 static int load_group(struct loader *l, struct slice path);
 
+static int group_problem(struct loader *l, const struct option_place *p)
+{
+    RT_CLEANUP(buf_finish) struct buf member = {0};
+    int r = option_put_member(p, &member);
+
+    if (r < 0)
+        return r;
+    return PROBLEM_AT(l, l->event.start_mark, "%.*s%sexpected a group of options, such as \"%.*s\"",
+                      (int)p->path.len, p->path.data, p->path.len > 0 ? ": " : "", (int)member.len,
+                      member.data);
+}
+
 /** The value of a group, at whose first event we are. A group with nothing in it is fine. */
-static int load_group_value(struct loader *l, struct slice path, const struct option *within)
+static int load_group_value(struct loader *l, const struct option_place *p)
 {
     int r;
 
     if (l->event.type == YAML_MAPPING_START_EVENT)
-        return load_group(l, path);
+        return load_group(l, p->path);
     if (l->event.type == YAML_ALIAS_EVENT ||
         (l->event.type == YAML_SCALAR_EVENT && scalar_is_null(&l->event)))
         return 0;
-    r = PROBLEM_AT(l, l->event.start_mark, "%.*s%sexpected a group of options, such as \"%s\"",
-                   (int)path.len, path.data, path.len > 0 ? ": " : "", within->name);
+    r = group_problem(l, p);
     return r < 0 ? r : skip_node(l);
 }
 
-static int unknown_problem(struct loader *l, struct slice path)
+static int unknown_problem(struct loader *l, const struct option_place *p)
 {
     RT_CLEANUP(buf_finish) struct buf what = {0};
-    int r = option_quote(path, &what);
+    int r = option_put_unknown(l->table, p, true, &what);
 
-    if (r == 0)
-        r = option_suggest(l->table, path, true, &what);
     if (r < 0)
         return r;
-    return PROBLEM_AT(l, l->event.start_mark, "unknown option %.*s", (int)what.len, what.data);
+    return PROBLEM_AT(l, l->event.start_mark, "%.*s", (int)what.len, what.data);
+}
+
+/** An instance that has been named is one, whatever it is given. -EINVAL after a problem. */
+static int name_instance(struct loader *l, const struct option_place *p)
+{
+    struct option_origin origin = origin_of(l);
+
+    if (!p->section || p->instance.len == 0 || p->name.len > 0)
+        return 0;
+    return option_setting_add(l->values, p, &origin, slice_of("", 0), NULL, l->problems);
 }
 
 /** One key, at which we are, and its value. `path` ends in the key. */
 static int load_entry(struct loader *l, struct buf *path)
 {
-    const struct option *o = option_find(l->table, buf_slice(path));
-    const struct option *within = option_find_within(l->table, buf_slice(path));
+    struct option_place p;
+    bool known;
     int r;
 
-    if (!o && !within)
-        r = unknown_problem(l, buf_slice(path));
-    else
-        r = buf_cstr(path) ? note_name(l, path->data, l->event.start_mark) : -ENOMEM;
+    if (!buf_cstr(path))
+        return -ENOMEM;
+    option_place_find(l->table, buf_slice(path), &p);
+    known = p.option || option_place_is_group(&p);
+    /* The name of an instance that is none is a group of nothing. */
+    if (p.section && p.name.len == 0 && p.path.len > strlen(p.section->name))
+        known = option_instance_name_is_valid(p.instance);
+    r = known ? note_name(l, path->data, l->event.start_mark) : unknown_problem(l, &p);
+    if (r == 0 && known)
+        r = name_instance(l, &p);
+    if (r == -EINVAL) {
+        known = false;
+        r = problems_limit(l);
+    }
     if (r == 0)
         r = next_event(l);
     if (r == 0)
         r = check_plain_node(l);
     if (r < 0)
         return r;
-    if (!o && !within)
+    if (!known)
         return skip_node(l);
-    return o ? load_value(l, o) : load_group_value(l, buf_slice(path), within);
+    return p.option ? load_value(l, &p) : load_group_value(l, &p);
 }
 
 /** The entries of a mapping, up to and with its end. */
@@ -374,12 +447,13 @@ static int load_group(struct loader *l, struct slice path)
 
 static int load_document(struct loader *l)
 {
+    const struct option_place whole = {.within = &l->table->items[0]};
     int r = next_event(l);
 
     if (r == 0)
         r = check_plain_node(l);
     if (r == 0)
-        r = load_group_value(l, slice_of("", 0), &l->table->items[0]);
+        r = load_group_value(l, &whole);
     if (r == 0)
         r = next_event(l); /* the document's end */
     if (r == 0)
@@ -417,7 +491,7 @@ int options_load_text(const struct option_table *t, void *values, const char *na
     yaml_parser_set_input_string(&l.parser, (const unsigned char *)(text.len ? text.data : ""),
                                  text.len);
     r = load_stream(&l);
-    yaml_event_delete(&l.event);
+    forget_event(&l);
     yaml_parser_delete(&l.parser);
     for (size_t i = 0; i < l.seen_count; i++)
         free(l.seen[i].name);
@@ -468,7 +542,9 @@ int options_load_file(const struct option_table *t, void *values, const char *pa
                             path);
     else if (r < 0)
         option_problems_add(problems, "%s: cannot be read: %s", path, strerrordesc_np(-r));
-    if (r < 0)
-        return r;
-    return options_load_text(t, values, path, buf_slice(&text), problems);
+    else
+        r = options_load_text(t, values, path, buf_slice(&text), problems);
+    if (text.data)
+        explicit_bzero(text.data, text.cap);
+    return r;
 }

@@ -345,23 +345,23 @@ static void test_an_unknown_name_gets_the_nearest_one_suggested(void **state)
     struct fixture *f = *state;
 
     assert_set_refused(f, "stream.read_timout", "1",
-                       "--set stream.read_timout=1: unknown option \"stream.read_timout\" (did you "
+                       "--set stream.read_timout: unknown option \"stream.read_timout\" (did you "
                        "mean \"stream.read_timeout\"?)\n");
     assert_set_refused(f, "wrokers", "1",
-                       "--set wrokers=1: unknown option \"wrokers\" (did you mean \"workers\"?)\n");
+                       "--set wrokers: unknown option \"wrokers\" (did you mean \"workers\"?)\n");
     assert_set_refused(f, "wrokesr", "1",
-                       "--set wrokesr=1: unknown option \"wrokesr\" (did you mean \"workers\"?)\n");
+                       "--set wrokesr: unknown option \"wrokesr\" (did you mean \"workers\"?)\n");
     assert_set_refused(f, "rotate_every", "1s",
-                       "--set rotate_every=1s: unknown option \"rotate_every\" (did you mean "
+                       "--set rotate_every: unknown option \"rotate_every\" (did you mean "
                        "\"stream.rotate_every\"?)\n");
     assert_set_refused(f, "colour", "yes",
-                       "--set colour=yes: unknown option \"colour\" (did you mean "
+                       "--set colour: unknown option \"colour\" (did you mean "
                        "\"log.colour\"?)\n");
     assert_set_refused(f, "nothing.like.it", "1",
-                       "--set nothing.like.it=1: unknown option \"nothing.like.it\"\n");
-    assert_set_refused(f, "", "1", "--set =1: unknown option \"\"\n");
+                       "--set nothing.like.it: unknown option \"nothing.like.it\"\n");
+    assert_set_refused(f, "", "1", "--set : unknown option \"\"\n");
     assert_set_refused(f, "stream", "1",
-                       "--set stream=1: this is a group of options, such as "
+                       "--set stream: this is a group of options, such as "
                        "\"stream.read_timeout\"\n");
 }
 
@@ -377,6 +377,8 @@ test_what_somebody_wrote_is_shown_without_control_characters_and_not_at_length(v
     longer[200] = '\0';
     assert_int_equal(-EINVAL, set(f, longer, longer));
     assert_in_range(strlen(problems(f)), 100, 300);
+    assert_int_equal(-EINVAL, set(f, "engine", longer));
+    assert_in_range(strlen(problems(f)), 64, 200);
 }
 
 static void test_yaml_sets_nested_and_dotted_options(void **state)
