@@ -244,14 +244,18 @@ static void configure(struct config *c, const struct overview *o, int argc, char
             apply_arg(c, &arg, problems);
     }
     option_problems_finish(&said_before);
+    (void)config_complete(c, problems); /* the same */
     if (!problems->out_of_memory)
         (void)config_check(c, problems); /* the same */
 }
 
+/* What is wrong, and what is to be thought of. Returns what ringtail ends with if it is wrong. */
 static int tell_problems(const struct option_problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++)
         (void)fprintf(stderr, "ringtail: %s\n", problems->items[i].text);
+    for (size_t i = 0; i < problems->warnings_count; i++)
+        (void)fprintf(stderr, "ringtail: warning: %s\n", problems->warnings[i].text);
     if (problems->out_of_memory)
         (void)fprintf(stderr, "ringtail: out of memory\n");
     return EXIT_USAGE;
@@ -287,6 +291,7 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     }
     if (problems->count > 0 || problems->out_of_memory)
         return done(cli, tell_problems(problems));
+    (void)tell_problems(problems);
     if (strcmp(command, "options") == 0)
         return done(cli, print_options());
     if (strcmp(command, "metrics") == 0)

@@ -9,35 +9,20 @@
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/timestamp.h"
+#include "config_private.h"
 #include "ringtail/sink/sink.h"
 
 /* The Engine cuts longer lines into parts of this size. */
 #define ENGINE_PART_BYTES 16384
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const output_syncs[] = {"positions", "never", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
+static const char *const spool_syncs[] = {"never", "always", NULL};
 
-#define OPT_(opt_name, opt_type, field, lo, hi, dflt, names, text)                                 \
-    {                                                                                              \
-        .name = (opt_name), .type = (opt_type), .offset = offsetof(struct config, field),          \
-        .least = (lo), .most = (hi), .def = (dflt), .choices = (names), .help = (text),            \
-        .group = OPT_GROUP                                                                         \
-    }
-#define OPT_DURATION(name, field, lo, hi, dflt, text)                                              \
-    OPT_(name, OPTION_DURATION, field, lo, hi, dflt, NULL, text)
-#define OPT_SIZE(name, field, lo, hi, dflt, text)                                                  \
-    OPT_(name, OPTION_SIZE, field, lo, hi, dflt, NULL, text)
-#define OPT_INT(name, field, lo, hi, dflt, text)                                                   \
-    OPT_(name, OPTION_INT, field, lo, hi, dflt, NULL, text)
-#define OPT_BOOL(name, field, dflt, text)                                                          \
-    OPT_(name, OPTION_BOOL, field, NULL, NULL, dflt, NULL, text)
-#define OPT_STRING(name, field, lo, hi, dflt, text)                                                \
-    OPT_(name, OPTION_STRING, field, lo, hi, dflt, NULL, text)
-#define OPT_LIST(name, field, text) OPT_(name, OPTION_LIST, field, NULL, NULL, NULL, NULL, text)
-#define OPT_ENUM(name, field, dflt, names, text)                                                   \
-    OPT_(name, OPTION_ENUM, field, NULL, NULL, dflt, names, text)
+const char *const config_output_syncs[] = {"positions", "never", NULL};
+const char *const config_compressions[] = {"none", "gzip", "zstd", NULL};
 
+#define OPT_STRUCT struct config
 static const struct option options[] = {
 #define OPT_GROUP "Engine"
     OPT_STRING("engine.url", engine_url, "8", "116", "unix:///var/run/docker.sock",
@@ -113,21 +98,33 @@ static const struct option options[] = {
 #undef OPT_GROUP
 #define OPT_GROUP "Output"
     OPT_STRING("output.path", output_path, "1", "4096", "stdout",
-               "stdout, or a directory for one file per container. --output sets it too."),
+               "stdout, or a directory for one file per container. --output sets it too. This is "
+               "the sink called output; where sinks are configured, there is none unless this "
+               "option is set.",
+               .given = offsetof(struct config, output_path_given)),
     OPT_STRING("output.template", output_template, "1", "1024",
                "{container_name}-{container_id_short}.ndjson",
                "File name below the directory, from {container_id} {container_id_short} "
                "{container_name} {image} {stream} {date}; slashes make directories."),
     OPT_SIZE("output.rotate_bytes", output_rotate_bytes, "0", "1024GiB", "0",
              "Begin a new file when one has reached this size; 0: never."),
+    OPT_DURATION("output.rotate_interval", output_rotate_interval_ms, "0", "365d", "0",
+                 "Begin a new file when one is this old; 0: never."),
     OPT_INT("output.rotate_keep", output_rotate_keep, "1", "1000", "5",
             "Rotated files kept beside the current one, as name.1 (newest), name.2 ..."),
+    OPT_ENUM("output.rotate_compression", output_rotate_compression, "none", config_compressions,
+             "Compress rotated files."),
+    OPT_DURATION("output.retention", output_retention_ms, "0", "3650d", "0",
+                 "Remove rotated files that are older than this; 0: never."),
+    OPT_SIZE("output.free_space_min", output_free_space_min_bytes, "0", "1048576GiB", "0",
+             "Write nothing while the file system has less room than this, and remove the oldest "
+             "rotated files first; lines wait. 0: until it is full."),
     OPT_INT("output.open_files_max", output_open_files_max, "1", "100000", "512",
             "Output files open at once; the least recently written are closed first."),
     OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
                  "A write that failed (disk full, say) is tried again this often; nothing is "
                  "dropped."),
-    OPT_ENUM("output.sync", output_sync, "never", output_syncs,
+    OPT_ENUM("output.sync", output_sync, "never", config_output_syncs,
              "positions: before each save of the positions every output file that was written to "
              "is synced to the disk, so that no position says more than the files hold after a "
              "power loss; with hundreds of busy files that is hundreds of syncs a second. never: "
@@ -147,6 +144,29 @@ static const struct option options[] = {
     OPT_SIZE("queue.batch_bytes", queue_batch_bytes, "4KiB", "16MiB", "256KiB",
              "A batch is handed over at this size, or as soon as there is nothing more to read."),
 #undef OPT_GROUP
+#define OPT_GROUP "Spool"
+    OPT_STRING("spool.path", spool_path, "0", "4096", NULL,
+               "Directory where lines wait on disk while a remote sink can't take them; it is made "
+               "if it is missing. Empty: there is no spool."),
+    OPT_SIZE("spool.max_bytes", spool_max_bytes, "1MiB", "1048576GiB", "10GiB",
+             "The spool takes no more than this; then queue.policy of each sink says what "
+             "happens."),
+    OPT_SIZE("spool.segment_bytes", spool_segment_bytes, "64KiB", "1GiB", "64MiB",
+             "Size of a file of the spool, which goes when every sink has read it."),
+    OPT_DURATION("spool.max_age", spool_max_age_ms, "0", "3650d", "0",
+                 "Lines that have waited in the spool for longer are given up, and counted; 0: "
+                 "never."),
+    OPT_ENUM("spool.sync", spool_sync, "never", spool_syncs,
+             "always: what is spooled is synced to the disk before its position is saved, so that "
+             "it survives a power loss. never: left to the system; it survives the end of ringtail "
+             "alone."),
+    OPT_STRING("dead_letters.path", dead_letters_path, "0", "4096", NULL,
+               "File of the lines that a receiver has refused for their content, with sink, reason "
+               "and time. Default: dead_letters beside the file of the positions; where no "
+               "positions are kept, none: such lines are only counted."),
+    OPT_SIZE("dead_letters.max_bytes", dead_letters_max_bytes, "1MiB", "1024GiB", "256MiB",
+             "The file gets no larger than this; refused lines beyond are only counted."),
+#undef OPT_GROUP
 #define OPT_GROUP "Ring"
     OPT_INT("ring.entries", ring_entries, "64", "32768", "1024",
             "Submission queue of the io_uring; the completion queue has four times as many."),
@@ -165,6 +185,9 @@ static const struct option options[] = {
                  "buffers come back full. 0: never."),
 #undef OPT_GROUP
 #define OPT_GROUP "Process"
+    OPT_STRING("host.name", host_name, "0", "253", NULL,
+               "This machine's name, for {host} and where a protocol has a place for it. Default: "
+               "the system's, which inside a container is the container's."),
     OPT_STRING("admin.address", admin_address, "0", "64", "127.0.0.1",
                "Where /metrics, /health, /ready and /debug/streams are served; empty: nowhere."),
     OPT_INT("admin.port", admin_port, "0", "65535", "8001",
@@ -192,7 +215,29 @@ static const struct option options[] = {
 #undef OPT_GROUP
 };
 
-static const struct option_table table = {.items = options, .count = ARRAY_SIZE(options)};
+static const struct option_section sections[] = {
+    {
+        .name = "sinks",
+        .singular = "sink",
+        .title = "Sinks",
+        .help =
+            "Where lines go beside, or in place of, the output: any number of sinks (64 at most), "
+            "each with a name of its own (1 to 32 of a-z 0-9 _ -; not \"output\"), as a mapping "
+            "below sinks: in the file, or by --set sinks.NAME.OPTION=VALUE. Every sink has its own "
+            "queue and patience: one that fails or hangs disturbs no other. A secret is given as "
+            "file:/path (the first line of that file; there is a warning when everybody may read "
+            "it) or env:NAME (from the environment); it may be written as it is, with a warning, "
+            "and is never shown.",
+        .table = &config_sink_table,
+        .instance_size = sizeof(struct sink_config),
+        .offset = offsetof(struct config, sink_instances),
+    },
+};
+
+static const struct option_table table = {.items = options,
+                                          .count = ARRAY_SIZE(options),
+                                          .sections = sections,
+                                          .sections_count = ARRAY_SIZE(sections)};
 
 const struct option_table *config_options(void)
 {
@@ -208,6 +253,22 @@ int config_init(struct config *c)
 void config_finish(struct config *c)
 {
     options_finish(&table, c);
+    c->sinks = NULL;
+    c->sinks_count = 0;
+}
+
+int config_complete(struct config *c, struct option_problems *problems)
+{
+    int r = options_complete(&table, c, problems);
+
+    c->sinks = c->sink_instances.items;
+    c->sinks_count = c->sink_instances.count;
+    return r;
+}
+
+bool config_has_output(const struct config *c)
+{
+    return c->sinks_count == 0 || c->output_path_given;
 }
 
 const char *config_engine_path(const struct config *c)
@@ -287,5 +348,8 @@ int config_check(const struct config *c, struct option_problems *problems)
     if (c->stream_history_records & (c->stream_history_records - 1))
         option_problems_add(problems, "stream.history_records: %lld is not a power of two",
                             (long long)c->stream_history_records);
+    if (c->spool_segment_bytes > c->spool_max_bytes / 2)
+        option_problems_add(problems, "spool.segment_bytes is more than half of spool.max_bytes");
+    config_check_sinks(c, problems);
     return problems->count == before ? 0 : -EINVAL;
 }

@@ -1,6 +1,7 @@
 /*
  * Everything that can be set, as one struct, and the table that says all about each option.
- * Read-only after start; owned by the daemon.
+ * Read-only after start; owned by the daemon. Secrets are in it as they are: it is never printed
+ * but by option_format_value.
  */
 #pragma once
 
@@ -11,6 +12,95 @@
 
 /** output.sync, in the order of its values. */
 enum output_sync { OUTPUT_SYNC_POSITIONS, OUTPUT_SYNC_NEVER };
+
+/** What a sink does when its queue is full, and the spool too where it has one. */
+enum queue_policy { QUEUE_PAUSE, QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST };
+
+enum sink_type {
+    SINK_TYPE_FILE,
+    SINK_TYPE_STDOUT,
+    SINK_TYPE_LOKI,
+    SINK_TYPE_ELASTICSEARCH,
+    SINK_TYPE_HTTP,
+    SINK_TYPE_OTLP,
+    SINK_TYPE_SPLUNK,
+    SINK_TYPE_KAFKA,
+    SINK_TYPE_COUNT,
+};
+
+enum http_format { HTTP_FORMAT_NDJSON, HTTP_FORMAT_JSON, HTTP_FORMAT_TEXT };
+enum otlp_encoding { OTLP_ENCODING_PROTOBUF, OTLP_ENCODING_JSON };
+
+enum kafka_compression {
+    KAFKA_COMPRESSION_NONE,
+    KAFKA_COMPRESSION_GZIP,
+    KAFKA_COMPRESSION_SNAPPY,
+    KAFKA_COMPRESSION_LZ4,
+    KAFKA_COMPRESSION_ZSTD,
+};
+
+enum sasl_mechanism { SASL_NONE, SASL_PLAIN, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_512 };
+
+/**
+ * One of `sinks`. What its type does not have keeps a default that says nothing; texts are never
+ * NULL. Sizes in bytes.
+ */
+struct sink_config {
+    char *name; /* first: option_section */
+    int type;   /* enum sink_type */
+    int64_t queue_max_bytes;
+    int queue_policy; /* enum queue_policy */
+
+    /* file: the same as output_* */
+    char *path, *template;
+    int64_t rotate_bytes, rotate_interval_ms, rotate_keep;
+    int rotate_compression; /* enum compression */
+    int64_t retention_ms, free_space_min_bytes;
+    int64_t open_files_max;
+    int64_t retry_interval_ms;
+    int sync; /* enum output_sync */
+
+    /* Remote types. */
+    bool spool; /* in force only where there is a spool_path */
+    bool spool_given;
+    int64_t request_max_bytes, request_max_records;
+    int64_t request_linger_ms, request_timeout_ms;
+    int64_t in_flight;
+    int64_t retry_min_ms, retry_max_ms, retry_suspended_ms;
+    int compression;       /* enum compression; not kafka */
+    int kafka_compression; /* enum kafka_compression */
+    bool tls_enabled;      /* kafka; elsewhere the URL says it */
+    char *tls_ca, *tls_certificate, *tls_key;
+    char *tls_key_password; /* secret */
+    bool tls_verify;
+
+    /* Those over HTTP. */
+    char *url;
+    char *proxy;
+    struct option_list headers; /* `Name: value` */
+    int64_t connect_timeout_ms;
+    int64_t connections;
+    char *auth_user;
+    char *auth_password, *auth_token; /* secrets */
+    char *auth_scheme;                /* what stands before the token */
+
+    char *loki_labels, *loki_metadata, *loki_tenant;
+    int64_t loki_label_values_max;
+    char *elasticsearch_index;
+    int http_format;    /* enum http_format */
+    int otlp_encoding;  /* enum otlp_encoding */
+    char *splunk_token; /* secret */
+    char *splunk_source, *splunk_sourcetype, *splunk_index;
+
+    struct option_list kafka_brokers; /* host:port */
+    char *kafka_topic, *kafka_client_id;
+    int64_t kafka_message_max_bytes;
+    int64_t kafka_delivery_timeout_ms;
+    int sasl_mechanism; /* enum sasl_mechanism */
+    char *sasl_user;
+    char *sasl_password;                 /* secret */
+    struct option_list kafka_properties; /* `name=value`, for librdkafka */
+};
 
 struct config {
     char *engine_url;
@@ -38,8 +128,11 @@ struct config {
     int64_t stream_retry_refused_ms;
 
     char *output_path;
+    bool output_path_given;
     char *output_template;
-    int64_t output_rotate_bytes, output_rotate_keep;
+    int64_t output_rotate_bytes, output_rotate_interval_ms, output_rotate_keep;
+    int output_rotate_compression; /* enum compression */
+    int64_t output_retention_ms, output_free_space_min_bytes;
     int64_t output_open_files_max;
     int64_t output_retry_ms;
     int output_sync; /* enum output_sync */
@@ -50,12 +143,24 @@ struct config {
     int64_t queue_max_bytes;
     int64_t queue_batch_bytes;
 
+    char *spool_path; /* "": there is no spool */
+    int64_t spool_max_bytes, spool_segment_bytes, spool_max_age_ms;
+    int spool_sync; /* enum spool_sync */
+    char *dead_letters_path;
+    int64_t dead_letters_max_bytes;
+
+    struct sink_config *sinks; /* after config_complete */
+    size_t sinks_count;
+    struct option_instances sink_instances; /* what owns them */
+
     int64_t ring_entries;
     int64_t ring_sockets_max;
     int64_t ring_buffers;
     int64_t ring_buffer_bytes;
     int64_t ring_workers_max;
     int64_t ring_batch_pause_ms;
+
+    char *host_name; /* "": the system's */
 
     char *admin_address;
     int64_t admin_port;
@@ -78,9 +183,16 @@ const struct option_table *config_options(void);
 int config_init(struct config *c);
 void config_finish(struct config *c);
 
+/** Makes the sinks, once all is set (options_complete). */
+int config_complete(struct config *c, struct option_problems *problems);
+
+/** Whether there is the sink that output.* describes. */
+bool config_has_output(const struct config *c);
+
 /**
  * What single options can't know: a template that makes no file name, a URL that is none, bounds
- * that contradict each other. Adds every problem. Returns 0 or -EINVAL.
+ * that contradict each other, files that are not there. Nothing is connected to. Adds every
+ * problem. Returns 0 or -EINVAL.
  */
 int config_check(const struct config *c, struct option_problems *problems);
 
