@@ -442,7 +442,11 @@ int option_set_kind_defaults(const struct option_table *t, int kind, void *value
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < t->count; i++) {
-        if (option_has_kind(&t->items[i], kind) && &t->items[i] != t->items)
+        if (t->items[i].type == OPTION_STRING || t->items[i].type == OPTION_SECRET)
+            r = string_set(field_of(&t->items[i], values), slice_of("", 0));
+    }
+    for (size_t i = 1; r == 0 && i < t->count; i++) {
+        if (option_has_kind(&t->items[i], kind))
             r = set_default(&t->items[i], values);
     }
     return r;
@@ -612,7 +616,7 @@ int option_put_unknown(const struct option_table *t, const struct option_place *
 {
     int r;
 
-    if (p->section && !option_instance_name_is_valid(p->instance)) {
+    if (p->misnamed) {
         r = option_quote(p->instance, out);
         return r < 0 ? r
                      : buf_printf(out, " can't be the name of a %s (1 to 32 of a-z 0-9 _ -)",

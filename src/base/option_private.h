@@ -21,6 +21,7 @@ struct option_place {
     struct slice path;                    /* all of it */
     const struct option_section *section; /* NULL: none */
     struct slice instance; /* what should be its name; empty for the name of the section alone */
+    bool misnamed;         /* it can't be the name of an instance: nothing has a place within it */
     struct slice name;     /* behind the instance, or all of it */
     const struct option *option; /* the first of that name */
     const struct option *within; /* an option of that group */
@@ -31,11 +32,8 @@ void option_place_find(const struct option_table *t, struct slice path, struct o
 /** Whether there are options within it. */
 static inline bool option_place_is_group(const struct option_place *p)
 {
-    return p->within || (p->section && p->name.len == 0);
+    return p->within || (p->section && p->name.len == 0 && !p->misnamed);
 }
-
-/** [a-z0-9_-]{1,32} */
-bool option_instance_name_is_valid(struct slice name);
 
 /** `this is a group of options, such as "…"` and the like: the full name of an option in it. */
 int option_put_member(const struct option_place *p, struct buf *out);
@@ -80,7 +78,8 @@ void option_sections_finish(const struct option_table *t, void *values);
 /** A bad table is a programming error. */
 void option_table_assert(const struct option_table *t);
 
-/** The defaults of what instances of that type have, `type` itself excepted. */
+/** The defaults of what instances of that type have, `type` itself excepted, over values that are
+ * all zero; texts that they do not have are empty. */
 int option_set_kind_defaults(const struct option_table *t, int kind, void *values);
 
 /** One value, as option_set_text does it, that was given as `name` (in full), and the problem or

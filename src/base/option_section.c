@@ -34,7 +34,8 @@ struct option_pending {
     size_t settings_count;
 };
 
-bool option_instance_name_is_valid(struct slice name)
+/** [a-z0-9_-]{1,32} */
+static bool instance_name_is_valid(struct slice name)
 {
     if (name.len == 0 || name.len > INSTANCE_NAME_MAX)
         return false;
@@ -70,8 +71,8 @@ void option_place_find(const struct option_table *t, struct slice path, struct o
         ret->instance = take_part(&rest);
         ret->name = rest;
         t = ret->section->table;
-        /* Nothing has a place within a name that is none. */
-        if (ret->instance.len > 0 && !option_instance_name_is_valid(ret->instance))
+        ret->misnamed = path.len > first.len && !instance_name_is_valid(ret->instance);
+        if (ret->misnamed)
             return;
         break;
     }
@@ -324,13 +325,19 @@ static int make_given(struct maker *m)
     return r;
 }
 
-static bool was_given(const struct maker *m, const char *name)
+/** Whether it was given, well or wrongly; an empty list is nothing. */
+static bool has_value(const struct maker *m, const struct option *o)
 {
+    const struct option_list *list;
     const struct option_setting *s;
     size_t at = 0;
 
+    if (o->type == OPTION_LIST) {
+        list = (const struct option_list *)((const char *)m->values + o->offset);
+        return list->count > 0;
+    }
     while ((s = next_setting(m, &at))) {
-        if (s->option && strcmp(s->option->name, name) == 0)
+        if (s->option && strcmp(s->option->name, o->name) == 0)
             return true;
     }
     return false;
@@ -346,7 +353,7 @@ static int check_required(struct maker *m)
     for (size_t i = 0; r == 0 && i < t->count; i++) {
         const struct option *o = &t->items[i];
 
-        if (o->required && option_has_kind(o, m->kind) && !was_given(m, o->name))
+        if (o->required && option_has_kind(o, m->kind) && !has_value(m, o))
             r = add_problem(m, first, ": %s is missing (a %s of type %s needs it)", o->name,
                             m->section->singular, t->items[0].choices[m->kind]);
     }
@@ -357,15 +364,13 @@ static int check_required(struct maker *m)
 static int make(struct maker *m)
 {
     const struct option_table *t = m->section->table;
-    int r = options_set_defaults(t, m->values);
-    int is_known;
+    int r = make_type(m);
 
+    if (r <= 0)
+        return r;
     *(char **)m->values = strdup(m->pending->names[m->instance]);
-    if (r < 0 || !*(char **)m->values)
+    if (!*(char **)m->values)
         return -ENOMEM;
-    is_known = make_type(m);
-    if (is_known <= 0)
-        return is_known;
     m->kind = *(const int *)((const char *)m->values + t->items[0].offset);
     r = option_set_kind_defaults(t, m->kind, m->values);
     if (r == 0)

@@ -386,9 +386,6 @@ static int load_entry(struct loader *l, struct buf *path)
         return -ENOMEM;
     option_place_find(l->table, buf_slice(path), &p);
     known = p.option || option_place_is_group(&p);
-    /* The name of an instance that is none is a group of nothing. */
-    if (p.section && p.name.len == 0 && p.path.len > strlen(p.section->name))
-        known = option_instance_name_is_valid(p.instance);
     r = known ? note_name(l, path->data, l->event.start_mark) : unknown_problem(l, &p);
     if (r == 0 && known)
         r = name_instance(l, &p);

@@ -120,7 +120,7 @@ int options_set(const struct option_table *t, void *values, const char *where, s
 /**
  * Makes the instances of every section out of what was set and loaded, to be called once, after the
  * last of it. Their types, ranges and missing options are checked only now. An instance whose type
- * is not known is left out.
+ * is not known is left out. What a type does not have is zero, or an empty text.
  *
  * returns: 0; -EINVAL with problems added, defaults standing in for what was
  * wrong; -ENOMEM.
