@@ -164,8 +164,10 @@ static const struct option options[] = {
                "File of the lines that a receiver has refused for their content, with sink, reason "
                "and time. Default: dead_letters beside the file of the positions; where no "
                "positions are kept, none: such lines are only counted."),
-    OPT_SIZE("dead_letters.max_bytes", dead_letters_max_bytes, "1MiB", "1024GiB", "256MiB",
-             "The file gets no larger than this; refused lines beyond are only counted."),
+    OPT_SIZE("dead_letters.max_bytes", dead_letters_max_bytes, "64KiB", "1024GiB", "64MiB",
+             "At this size the file becomes name.1, and a new one begins."),
+    OPT_INT("dead_letters.keep", dead_letters_keep, "1", "100", "5",
+            "Such files kept beside the current one; the oldest goes."),
 #undef OPT_GROUP
 #define OPT_GROUP "Ring"
     OPT_INT("ring.entries", ring_entries, "64", "32768", "1024",

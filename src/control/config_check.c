@@ -19,6 +19,7 @@
 #include "ringtail/sink/sink.h"
 
 #define PORT_MAX 65535
+#define HEADERS_MAX 32
 
 static const char token_characters[] = "!#$%&'*+-.^_`|~0123456789"
                                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -294,6 +295,8 @@ static void check_over_http(struct checker *c)
     if (*s->proxy)
         check_url(c, "proxy", s->proxy, proxy_schemes,
                   "expected http://, https://, socks5:// or socks5h://HOST:PORT");
+    if (s->headers.count > HEADERS_MAX)
+        problem(c, "headers", "more than %d", HEADERS_MAX);
     for (size_t i = 0; i < s->headers.count; i++)
         check_header(c, s->headers.items[i]);
     check_auth(c);
@@ -309,34 +312,48 @@ static void check_over_http(struct checker *c)
 
 /** Properties of librdkafka that have an option, or that ringtail's promises hang on. */
 static const struct {
-    const char *name, *instead;
+    const char *name;
+    const char *instead; /* NULL: nothing */
 } own_properties[] = {
-    {"bootstrap.servers", "use brokers"},
-    {"metadata.broker.list", "use brokers"},
-    {"client.id", "use client_id"},
-    {"acks", "all in-sync replicas always acknowledge"},
-    {"request.required.acks", "all in-sync replicas always acknowledge"},
-    {"enable.idempotence", "it is always on"},
-    {"max.in.flight", "use in_flight"},
-    {"max.in.flight.requests.per.connection", "use in_flight"},
-    {"message.max.bytes", "use message_max_bytes"},
-    {"delivery.timeout.ms", "use delivery_timeout"},
-    {"message.timeout.ms", "use delivery_timeout"},
-    {"request.timeout.ms", "use request.timeout"},
-    {"compression.codec", "use compression"},
-    {"compression.type", "use compression"},
-    {"security.protocol", "use tls.enabled and sasl.mechanism"},
-    {"sasl.mechanism", "use sasl.mechanism"},
-    {"sasl.mechanisms", "use sasl.mechanism"},
-    {"sasl.username", "use sasl.user"},
-    {"sasl.password", "use sasl.password"},
-    {"sasl.oauthbearer.client.secret", "it would be shown"},
-    {"ssl.ca.location", "use tls.ca"},
-    {"ssl.certificate.location", "use tls.certificate"},
-    {"ssl.key.location", "use tls.key"},
-    {"ssl.key.password", "use tls.key_password"},
-    {"ssl.keystore.password", "it would be shown"},
-    {"enable.ssl.certificate.verification", "use tls.verify"},
+    {"acks", NULL},
+    {"request.required.acks", NULL},
+    {"enable.idempotence", NULL},
+    {"enable.gapless.guarantee", NULL},
+    {"transactional.id", NULL},
+    {"partitioner", NULL},
+    {"queuing.strategy", NULL},
+    {"delivery.report.only.error", NULL},
+    {"produce.offset.report", NULL},
+    {"enabled_events", NULL},
+    {"log.queue", NULL},
+    {"internal.termination.signal", NULL},
+    {"queue.buffering.max.messages", NULL},
+    {"queue.buffering.max.kbytes", NULL},
+    {"ssl.keystore.password", NULL},
+    {"sasl.oauthbearer.client.secret", NULL},
+    {"bootstrap.servers", "brokers"},
+    {"metadata.broker.list", "brokers"},
+    {"client.id", "client_id"},
+    {"compression.codec", "compression"},
+    {"compression.type", "compression"},
+    {"message.max.bytes", "message_max_bytes"},
+    {"linger.ms", "request.linger"},
+    {"queue.buffering.max.ms", "request.linger"},
+    {"request.timeout.ms", "request.timeout"},
+    {"socket.timeout.ms", "request.timeout"},
+    {"delivery.timeout.ms", "delivery_timeout"},
+    {"message.timeout.ms", "delivery_timeout"},
+    {"security.protocol", "tls.enabled and sasl.mechanism"},
+    {"ssl.ca.location", "tls.ca"},
+    {"ssl.certificate.location", "tls.certificate"},
+    {"ssl.key.location", "tls.key"},
+    {"ssl.key.password", "tls.key_password"},
+    {"enable.ssl.certificate.verification", "tls.verify"},
+    {"ssl.endpoint.identification.algorithm", "tls.verify"},
+    {"sasl.mechanism", "sasl.mechanism"},
+    {"sasl.mechanisms", "sasl.mechanism"},
+    {"sasl.username", "sasl.user"},
+    {"sasl.password", "sasl.password"},
 };
 
 static void check_property(struct checker *c, const char *property)
@@ -349,9 +366,11 @@ static void check_property(struct checker *c, const char *property)
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(own_properties); i++) {
+        const char *instead = own_properties[i].instead;
+
         if (slice_eq_str(slice_of(property, len), own_properties[i].name))
-            problem(c, "properties", "%s can't be set (%s)", own_properties[i].name,
-                    own_properties[i].instead);
+            problem(c, "properties", "%s can't be set here%s%s%s", own_properties[i].name,
+                    instead ? " (use " : "", instead ? instead : "", instead ? ")" : "");
     }
 }
 
@@ -367,10 +386,30 @@ static void check_sasl(struct checker *c)
         problem(c, "sasl.password", "the mechanism needs it");
 }
 
-static void check_kafka(struct checker *c)
+static void check_topic(struct checker *c)
 {
     static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                     "0123456789._-";
+                                     "0123456789._-{}";
+    static const char *const times[] = {"{date}", "{year}", "{month}", "{day}"};
+    const char *topic = c->sink->kafka_topic;
+    /* It stands for any pattern. */
+    const struct codec_options options = {.kind = CODEC_SPLUNK, .splunk_index = topic};
+
+    if (strspn(topic, characters) != strlen(topic) || strcmp(topic, ".") == 0 ||
+        strcmp(topic, "..") == 0) {
+        problem(c, "topic", "a topic's name is made of letters, digits, dots, _ and -");
+        return;
+    }
+    if (*topic)
+        try_codec(c, "topic", &options);
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        if (strstr(topic, times[i]))
+            problem(c, "topic", "a time in it makes topics without end");
+    }
+}
+
+static void check_kafka(struct checker *c)
+{
     const struct sink_config *s = c->sink;
 
     for (size_t i = 0; i < s->kafka_brokers.count; i++) {
@@ -379,14 +418,14 @@ static void check_kafka(struct checker *c)
         if (what)
             problem(c, "brokers", "number %zu: %s", i + 1, what);
     }
-    if (strspn(s->kafka_topic, characters) != strlen(s->kafka_topic) ||
-        strcmp(s->kafka_topic, ".") == 0 || strcmp(s->kafka_topic, "..") == 0)
-        problem(c, "topic", "a topic's name is made of letters, digits, dots, _ and -");
+    check_topic(c);
     for (size_t i = 0; i < s->kafka_properties.count; i++)
         check_property(c, s->kafka_properties.items[i]);
     check_sasl(c);
     if (!s->tls_enabled && (*s->tls_ca || *s->tls_certificate || *s->tls_key))
         problem(c, "tls.enabled", "false, and yet there are files for it");
+    if (s->kafka_delivery_timeout_ms <= s->request_linger_ms)
+        problem(c, "delivery_timeout", "it is not longer than request.linger");
 }
 
 /* ---- sinks ---- */

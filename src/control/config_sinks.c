@@ -19,8 +19,10 @@ static const char *const types[] = {
 static const char *const policies[] = {"pause", "drop_oldest", "drop_newest", NULL};
 static const char *const formats[] = {"ndjson", "json", "text", NULL};
 static const char *const encodings[] = {"protobuf", "json", NULL};
-static const char *const kafka_compressions[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
-static const char *const mechanisms[] = {"none", "plain", "scram-sha-256", "scram-sha-512", NULL};
+
+const char *const config_kafka_compressions[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
+const char *const config_sasl_mechanisms[] = {"none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512",
+                                              NULL};
 
 #define OPT_STRUCT struct sink_config
 
@@ -80,7 +82,9 @@ static const struct option options[] = {
     OPT_DURATION("request.linger", request_linger_ms, "0", "1m", "100ms",
                  "A request that is not full waits this long for more lines.", .kinds = REMOTE),
     OPT_DURATION("request.timeout", request_timeout_ms, "100ms", "10m", "30s",
-                 "One try may take this long.", .kinds = REMOTE),
+                 "One try may take this long.", .kinds = OVER_HTTP),
+    OPT_DURATION("request.timeout", request_timeout_ms, "100ms", "4m50s", "30s",
+                 "A request to a broker may take this long.", .kinds = KAFKA),
     OPT_INT("in_flight", in_flight, "1", "64", "1",
             "Requests under way at once. With more than one, lines may arrive out of order when a "
             "request is repeated.",
@@ -91,13 +95,15 @@ static const struct option options[] = {
                  .kinds = REMOTE),
     OPT_DURATION("retry.max", retry_max_ms, "100ms", "1h", "30s",
                  "The longest pause between two tries.", .kinds = REMOTE),
+    OPT_DURATION("retry.after_max", retry_after_max_ms, "1s", "1d", "10m",
+                 "A longer Retry-After of the receiver is taken for this.", .kinds = OVER_HTTP),
     OPT_DURATION("retry.suspended", retry_suspended_ms, "1s", "1d", "1m",
                  "A receiver that refuses everything (wrong credentials, no such index) is tried "
                  "again this often.",
                  .kinds = REMOTE),
     OPT_ENUM("compression", compression, "gzip", config_compressions, "Of requests.",
              .kinds = OVER_HTTP),
-    OPT_ENUM("compression", kafka_compression, "lz4", kafka_compressions, "Of batches.",
+    OPT_ENUM("compression", kafka_compression, "lz4", config_kafka_compressions, "Of batches.",
              .kinds = KAFKA),
     OPT_BOOL("tls.enabled", tls_enabled, "false", "Talk TLS to the brokers.", .kinds = KAFKA),
     OPT_STRING("tls.ca", tls_ca, "0", "4096", NULL,
@@ -185,8 +191,9 @@ static const struct option options[] = {
     OPT_LIST("brokers", kafka_brokers, "Some of the cluster's brokers, each as host:port.",
              .kinds = KAFKA, .required = true,
              .sample = "kafka-1.example.net:9092,kafka-2.example.net:9092"),
-    OPT_STRING("topic", kafka_topic, "1", "249", NULL, "Where the lines go.", .kinds = KAFKA,
-               .required = true, .sample = "container-logs"),
+    OPT_STRING("topic", kafka_topic, "1", "249", NULL,
+               "Where the lines go; the placeholders of Loki's labels may be in it.",
+               .kinds = KAFKA, .required = true, .sample = "container-logs"),
     OPT_STRING("client_id", kafka_client_id, "1", "256", "ringtail",
                "What the brokers call this client in their logs.", .kinds = KAFKA),
     OPT_SIZE("message_max_bytes", kafka_message_max_bytes, "1000", "1000000000", "1000000",
@@ -195,8 +202,8 @@ static const struct option options[] = {
     OPT_DURATION("delivery_timeout", kafka_delivery_timeout_ms, "1s", "1d", "5m",
                  "A message that is not acknowledged for this long is taken back and sent again.",
                  .kinds = KAFKA),
-    OPT_ENUM("sasl.mechanism", sasl_mechanism, "none", mechanisms, "How to log in to the brokers.",
-             .kinds = KAFKA),
+    OPT_ENUM("sasl.mechanism", sasl_mechanism, "none", config_sasl_mechanisms,
+             "How to log in to the brokers.", .kinds = KAFKA),
     OPT_STRING("sasl.user", sasl_user, "0", "256", NULL, "User for it.", .kinds = KAFKA),
     OPT_SECRET("sasl.password", sasl_password, "Password for it.", .kinds = KAFKA),
     OPT_LIST("properties", kafka_properties,

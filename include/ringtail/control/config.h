@@ -39,11 +39,15 @@ enum kafka_compression {
     KAFKA_COMPRESSION_ZSTD,
 };
 
+/** By enum kafka_compression and enum sasl_mechanism, as librdkafka calls them too, SASL_NONE
+ * excepted. */
+extern const char *const config_kafka_compressions[];
+extern const char *const config_sasl_mechanisms[];
+
 enum sasl_mechanism { SASL_NONE, SASL_PLAIN, SASL_SCRAM_SHA_256, SASL_SCRAM_SHA_512 };
 
 /**
- * One of `sinks`. What its type does not have keeps a default that says nothing; texts are never
- * NULL. Sizes in bytes.
+ * One of `sinks`. What its type does not have is zero; texts are never NULL.
  */
 struct sink_config {
     char *name; /* first: option_section */
@@ -67,9 +71,10 @@ struct sink_config {
     int64_t request_linger_ms, request_timeout_ms;
     int64_t in_flight;
     int64_t retry_min_ms, retry_max_ms, retry_suspended_ms;
-    int compression;       /* enum compression; not kafka */
-    int kafka_compression; /* enum kafka_compression */
-    bool tls_enabled;      /* kafka; elsewhere the URL says it */
+    int64_t retry_after_max_ms; /* not kafka */
+    int compression;            /* enum compression; not kafka */
+    int kafka_compression;      /* enum kafka_compression */
+    bool tls_enabled;           /* kafka; elsewhere the URL says it */
     char *tls_ca, *tls_certificate, *tls_key;
     char *tls_key_password; /* secret */
     bool tls_verify;
@@ -93,7 +98,8 @@ struct sink_config {
     char *splunk_source, *splunk_sourcetype, *splunk_index;
 
     struct option_list kafka_brokers; /* host:port */
-    char *kafka_topic, *kafka_client_id;
+    char *kafka_topic;                /* a pattern */
+    char *kafka_client_id;
     int64_t kafka_message_max_bytes;
     int64_t kafka_delivery_timeout_ms;
     int sasl_mechanism; /* enum sasl_mechanism */
@@ -147,7 +153,7 @@ struct config {
     int64_t spool_max_bytes, spool_segment_bytes, spool_max_age_ms;
     int spool_sync; /* enum spool_sync */
     char *dead_letters_path;
-    int64_t dead_letters_max_bytes;
+    int64_t dead_letters_max_bytes, dead_letters_keep;
 
     struct sink_config *sinks; /* after config_complete */
     size_t sinks_count;
