@@ -88,21 +88,27 @@ static int take_first_line(int fd, struct slice path, char **ret, struct buf *re
     return r;
 }
 
-/** O_NONBLOCK: a FIFO without a writer must not stop the start. */
+static int refuse_unread(const char *path, int error, struct buf *remark)
+{
+    int r = refuse(remark, slice_str(path), "cannot be read: ");
+
+    return r == -EINVAL && buf_append_str(remark, strerrordesc_np(error)) < 0 ? -ENOMEM : r;
+}
+
+/** What is no file is not even opened: that alone can do something to a device, or wait. */
 static int read_file(const char *path, char **ret, struct buf *remark)
 {
-    RT_CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    RT_CLEANUP(fd_closep) int fd = -EBADF;
     struct stat st;
     int r;
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        const char *why = strerrordesc_np(errno);
-
-        r = refuse(remark, slice_str(path), "cannot be read: ");
-        return r == -EINVAL && buf_append_str(remark, why) < 0 ? -ENOMEM : r;
-    }
+    if (stat(path, &st) < 0)
+        return refuse_unread(path, errno, remark);
     if (!S_ISREG(st.st_mode))
         return refuse(remark, slice_str(path), "is not a regular file");
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return refuse_unread(path, errno, remark);
     r = take_first_line(fd, slice_str(path), ret, remark);
     if (r < 0 || !(st.st_mode & S_IROTH))
         return r;

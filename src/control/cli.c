@@ -164,6 +164,8 @@ static void set_one(struct config *c, const char *where, const char *name, const
                       problems); /* what is wrong is in the list */
 }
 
+static const char key_characters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+
 static void apply_arg(struct config *c, const struct arg *arg, struct option_problems *problems)
 {
     const char *equals;
@@ -175,8 +177,9 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
             (void)options_set(config_options(), c, "--set",
                               slice_of(arg->value, (size_t)(equals - arg->value)),
                               slice_str(equals + 1), problems); /* the same */
-        else
-            option_problems_add(problems, "--set %s: expected KEY=VALUE", arg->value);
+        else /* what stands behind the key may be a secret */
+            option_problems_add(problems, "--set %.*s: expected KEY=VALUE",
+                                (int)strspn(arg->value, key_characters), arg->value);
         break;
     case ARG_ENGINE:
         set_one(c, arg->name, "engine.url", arg->value, problems);

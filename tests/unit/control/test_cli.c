@@ -142,6 +142,11 @@ static void test_check_says_that_all_is_good(void **state)
     finish(o);
 }
 
+static const struct option_table *sink_options(void)
+{
+    return config_options()->sections[0].table;
+}
+
 static void test_help_and_version_answer_on_stdout(void **state)
 {
     struct outcome *o = *state;
@@ -154,6 +159,8 @@ static void test_help_and_version_answer_on_stdout(void **state)
         expect_contains(o->out, "ringtail run");
         for (size_t n = 0; n < config_options()->count; n++)
             expect_contains(o->out, config_options()->items[n].name);
+        for (size_t n = 0; n < sink_options()->count; n++)
+            expect_contains(o->out, sink_options()->items[n].name);
         assert_string_equal("", o->err);
         finish(o);
     }
@@ -176,6 +183,8 @@ static void test_options_prints_a_table_of_all(void **state)
     assert_int_equal(EXIT_CLEAN, o->cli.exit_code);
     for (size_t n = 0; n < config_options()->count; n++)
         expect_contains(o->out, config_options()->items[n].name);
+    for (size_t n = 0; n < sink_options()->count; n++)
+        expect_contains(o->out, sink_options()->items[n].name);
     finish(o);
 }
 
@@ -293,6 +302,69 @@ static void test_what_is_set_later_wins(void **state)
     assert_int_equal(0, unlink(path));
 }
 
+static void test_sinks_come_from_the_file_and_the_command_line(void **state)
+{
+    char path[] = "/tmp/ringtail-cli-XXXXXX";
+    struct outcome *o = *state;
+
+    write_file(path, "sinks:\n  a:\n    type: loki\n    url: http://loki:3100\n  b.type: kafka\n");
+    run(o, "run", "-c", path, "-s", "sinks.a.tenant=me", "-s", "sinks.b.type=file", "-s",
+        "sinks.b.path=/logs", NULL);
+    assert_int_equal(CLI_RUN, o->cli.command);
+    assert_string_equal("", o->err);
+    assert_int_equal(2, o->cli.config.sinks_count);
+    assert_string_equal("a", o->cli.config.sinks[0].name);
+    assert_string_equal("me", o->cli.config.sinks[0].loki_tenant);
+    assert_int_equal(SINK_TYPE_FILE, o->cli.config.sinks[1].type);
+    assert_false(config_has_output(&o->cli.config));
+    finish(o);
+    run(o, "run", "-c", path, "--output=stdout", NULL);
+    assert_int_equal(EXIT_USAGE, o->cli.exit_code);
+    assert_int_equal(2, count_lines(o->err));
+    expect_contains(o->err, ":5:11: sinks.b: brokers is missing");
+    expect_contains(o->err, ":5:11: sinks.b: topic is missing");
+    assert_true(config_has_output(&o->cli.config));
+    finish(o);
+    assert_int_equal(0, unlink(path));
+}
+
+static void test_no_output_has_a_secret_in_it(void **state)
+{
+    static const char *const sets[] = {
+        "sinks.a.auth.token=hunter2",          "sinks.a.auth.tokn=hunter2",
+        "sinks.a.auth.token:hunter2",          "sinks.a.token=hunter2",
+        "sinks.A.auth.token=hunter2",          "sink.a.auth.token=hunter2",
+        "sinks.a.url=https://me:hunter2@loki", "sinks.a.headers=Authorization: Bearer hunter2",
+    };
+    static const char *const commands[] = {"run", "check", "options", "--help"};
+    struct outcome *o = *state;
+
+    for (size_t c = 0; c < ARRAY_SIZE(commands); c++) {
+        for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+            run(o, commands[c], "-s", "sinks.a.type=loki", "-s", "sinks.a.url=http://loki", "-s",
+                sets[i], NULL);
+            assert_null(strstr(o->out, "hunter2"));
+            assert_null(strstr(o->err, "hunter2"));
+            if (strcmp(commands[c], "check") == 0)
+                assert_int_equal(1, count_lines(o->err));
+            finish(o);
+        }
+    }
+}
+
+static void test_warnings_are_told_and_stop_nothing(void **state)
+{
+    struct outcome *o = *state;
+
+    run(o, "run", "-s", "sinks.a.type=splunk", "-s", "sinks.a.url=http://splunk", "-s",
+        "sinks.a.token=plain", NULL);
+    assert_int_equal(CLI_RUN, o->cli.command);
+    assert_int_equal(1, count_lines(o->err));
+    expect_contains(o->err, "ringtail: warning: --set sinks.a.token=***: ");
+    assert_string_equal("plain", o->cli.config.sinks[0].splunk_token);
+    finish(o);
+}
+
 static void test_docker_host_is_a_unix_socket_or_a_problem(void **state)
 {
     struct outcome *o = *state;
@@ -325,6 +397,9 @@ int main(void)
         PARSING(test_wrong_command_lines_are_usage_errors),
         PARSING(test_every_problem_is_told_at_once),
         PARSING(test_what_is_set_later_wins),
+        PARSING(test_sinks_come_from_the_file_and_the_command_line),
+        PARSING(test_no_output_has_a_secret_in_it),
+        PARSING(test_warnings_are_told_and_stop_nothing),
         PARSING(test_docker_host_is_a_unix_socket_or_a_problem),
     };
 
