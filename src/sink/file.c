@@ -21,6 +21,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/sink/sink.h"
 
+#include "health.h"
 #include "inbox.h"
 #include "output.h"
 #include "template.h"
@@ -63,8 +64,7 @@ static struct sink_file *from_sink(struct sink *sink)
 
 static void count_no_memory(struct sink_file *s)
 {
-    s->sink.errors++;
-    s->sink.last_error = -ENOMEM;
+    health_failed(&s->sink, SINK_RETRYING, -ENOMEM, NULL);
 }
 
 /* Which file. */

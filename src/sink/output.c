@@ -22,6 +22,8 @@
 
 #include "ringtail/base/macros.h"
 
+#include "health.h"
+
 #define FILE_MODE 0640
 #define DIR_MODE 0750
 #define RESOLVE_INSIDE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
@@ -151,13 +153,12 @@ static void succeed(struct output *o)
         o->set->failing_count--;
     }
     if (o->set->failing_count == 0)
-        o->set->sink->last_error = 0;
+        health_good(o->set->sink);
 }
 
 static void count_failure(struct output *o, int error)
 {
-    o->set->sink->errors++;
-    o->set->sink->last_error = error;
+    health_failed(o->set->sink, SINK_RETRYING, error, o->path);
     if (!o->failing) {
         o->failing = true;
         o->set->failing_count++;

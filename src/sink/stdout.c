@@ -13,6 +13,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/sink/sink.h"
 
+#include "health.h"
 #include "inbox.h"
 #include "out_queue.h"
 
@@ -76,8 +77,10 @@ static void stdout_enter(struct sink_stdout *s, enum stdout_state next)
 
 static void count_error(struct sink_stdout *s, int error)
 {
-    s->sink.errors++;
-    s->sink.last_error = error;
+    /* Without its reader nothing can be written any more, however often it is tried. */
+    enum sink_state state = error == -EPIPE || error == -EBADF ? SINK_SUSPENDED : SINK_RETRYING;
+
+    health_failed(&s->sink, state, error, NULL);
 }
 
 static void wait_ms(struct sink_stdout *s, int64_t ms)
@@ -149,7 +152,7 @@ static void step(struct sink_stdout *s)
 static void written(struct sink_stdout *s, size_t n)
 {
     s->full_ms = FULL_LEAST_MS;
-    s->sink.last_error = 0;
+    health_good(&s->sink);
     s->sink.bytes_written += n;
     s->sink.queued_bytes -= n;
     s->sink.records_settled += out_queue_consume(&s->queue, n);

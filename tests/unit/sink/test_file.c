@@ -530,6 +530,8 @@ static void test_a_full_disk_is_waited_for_and_the_torn_line_goes_on(void **stat
     fake_ring_fail(f->ring, OP_WRITE, -ENOSPC, 3, 5);
     fake_ring_run(f->ring);
     assert_int_equal(-ENOSPC, f->sink->last_error);
+    assert_int_equal(SINK_RETRYING, f->sink->state);
+    assert_string_equal("web.ndjson: No space left on device", f->sink->reason);
     assert_int_equal(1, f->sink->errors);
     assert_true(f->settled > 0 && f->settled < 10);
     fake_ring_advance(f->ring, 1000);
@@ -537,6 +539,8 @@ static void test_a_full_disk_is_waited_for_and_the_torn_line_goes_on(void **stat
     fake_ring_advance(f->ring, 10000);
     assert_int_equal(5, f->sink->errors);
     assert_int_equal(0, f->sink->last_error);
+    assert_int_equal(SINK_OK, f->sink->state);
+    assert_string_equal("", f->sink->reason);
     assert_int_equal(10, f->settled);
     assert_int_equal(0, f->sink->records_lost);
     close_sink(f);

@@ -219,6 +219,8 @@ static void test_a_full_disk_is_tried_again_each_second_and_loses_nothing(void *
     fake_ring_limit_writes(f->s.ring, 100);
     fake_ring_run(f->s.ring);
     assert_int_equal(-ENOSPC, f->s.sink->last_error);
+    assert_int_equal(SINK_RETRYING, f->s.sink->state);
+    assert_string_equal("No space left on device", f->s.sink->reason);
     assert_int_equal(1, f->s.sink->errors);
     assert_int_equal(0, f->s.sink->records_lost);
     fake_ring_advance(f->s.ring, 900);
@@ -226,6 +228,8 @@ static void test_a_full_disk_is_tried_again_each_second_and_loses_nothing(void *
     fake_ring_advance(f->s.ring, 2200);
     assert_int_equal(3, f->s.sink->errors);
     assert_int_equal(0, f->s.sink->last_error);
+    assert_int_equal(SINK_OK, f->s.sink->state);
+    assert_string_equal("", f->s.sink->reason);
     assert_int_equal(10, f->s.settled);
     close_sink(f);
     expect_got(f);
@@ -242,6 +246,8 @@ static void test_a_reader_that_is_gone_is_reported_and_the_queue_is_kept(void **
         test_submit_line(&f->s, f->source, n, 50, NULL);
     fake_ring_advance(f->s.ring, 100000);
     assert_int_equal(-EPIPE, f->s.sink->last_error);
+    assert_int_equal(SINK_SUSPENDED, f->s.sink->state);
+    assert_string_equal("Broken pipe", f->s.sink->reason);
     assert_int_equal(-EPIPE, f->s.last_error_seen);
     assert_int_equal(1, f->s.sink->errors);
     assert_int_equal(1, f->s.settled);
