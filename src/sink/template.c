@@ -5,6 +5,7 @@
 #include "template.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,22 +314,32 @@ static int bound_component(struct buf *out, size_t start, const struct part *las
     return r < 0 ? r : buf_append_slice(out, end);
 }
 
-/** Encodes the dot of a `.123` at the end, which would look like a rotated file. */
+/** Encodes the dot of a `.123` at the end, which would look like a rotated file; also before the
+ * end of a compressed one. */
 static int avoid_rotated_name(struct buf *out)
 {
-    size_t digits = out->len;
-    int r;
+    static const char *const ends[] = {"", ".gz", ".zst", ".tmp"};
 
-    while (digits > 0 && out->data[digits - 1] >= '0' && out->data[digits - 1] <= '9')
-        digits--;
-    if (digits == out->len || digits == 0 || out->data[digits - 1] != '.')
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        size_t end_len = strlen(ends[i]), digits;
+        int r;
+
+        if (out->len < end_len ||
+            (end_len > 0 && memcmp(out->data + out->len - end_len, ends[i], end_len) != 0))
+            continue;
+        digits = out->len - end_len;
+        while (digits > 0 && out->data[digits - 1] >= '0' && out->data[digits - 1] <= '9')
+            digits--;
+        if (digits == out->len - end_len || digits == 0 || out->data[digits - 1] != '.')
+            continue;
+        r = buf_reserve(out, 2);
+        if (r < 0)
+            return r;
+        memmove(out->data + digits + 2, out->data + digits, out->len - digits);
+        memcpy(out->data + digits - 1, "%2E", 3);
+        out->len += 2;
         return 0;
-    r = buf_reserve(out, 2);
-    if (r < 0)
-        return r;
-    memmove(out->data + digits + 2, out->data + digits, out->len - digits);
-    memcpy(out->data + digits - 1, "%2E", 3);
-    out->len += 2;
+    }
     return 0;
 }
 
@@ -358,4 +369,186 @@ int path_template_expand(const struct path_template *t, const struct source *sou
     if (r < 0)
         return r;
     return buf_cstr(out) ? 0 : -ENOMEM;
+}
+
+size_t path_template_components(const struct path_template *t)
+{
+    size_t count = 1;
+
+    for (size_t i = 0; i < t->parts_count; i++)
+        count += t->parts[i].kind == PART_SLASH;
+    return count;
+}
+
+/* Could this text be a component of a path? A set of places in the text is carried from part to
+ * part: those that the parts so far can end at. */
+
+struct places {
+    bool at[NAME_MAX + 1];
+};
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+static bool is_hash(const char *text, size_t len)
+{
+    if (len < HASH_LEN || text[0] != '~')
+        return false;
+    for (size_t i = 1; i < HASH_LEN; i++) {
+        if (!is_hex(text[i]))
+            return false;
+    }
+    return true;
+}
+
+/** The length of the encoded byte that `text` begins with; 0: it begins with none. */
+static size_t encoded_len(const char *text, size_t len)
+{
+    static const char hex[] = "0123456789ABCDEF";
+
+    if (len > 0 && is_plain((unsigned char)text[0]))
+        return 1;
+    return len >= 3 && text[0] == '%' && text[1] && strchr(hex, text[1]) && text[2] &&
+                   strchr(hex, text[2])
+               ? 3
+               : 0;
+}
+
+/** All places that a value which begins at `from` can end at. */
+static void match_value(const char *text, size_t len, size_t from, struct places *ends)
+{
+    size_t at = from, step, most = MIN(len, from + TEMPLATE_VALUE_MAX);
+
+    if (len - from >= strlen(EMPTY_VALUE) &&
+        memcmp(text + from, EMPTY_VALUE, strlen(EMPTY_VALUE)) == 0)
+        ends->at[from + strlen(EMPTY_VALUE)] = true;
+    while ((step = encoded_len(text + at, len - at)) > 0 && at + step <= most) {
+        at += step;
+        ends->at[at] = true;
+    }
+    if (at > from && at + HASH_LEN <= most && is_hash(text + at, len - at))
+        ends->at[at + HASH_LEN] = true;
+}
+
+static void match_hex(const char *text, size_t len, size_t from, size_t count, struct places *ends)
+{
+    if (len - from < count)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_hex(text[from + i]))
+            return;
+    }
+    ends->at[from + count] = true;
+}
+
+static void match_text(const char *text, size_t len, size_t from, struct slice wanted,
+                       struct places *ends)
+{
+    if (len - from >= wanted.len && memcmp(text + from, wanted.data, wanted.len) == 0)
+        ends->at[from + wanted.len] = true;
+}
+
+static void match_date(const char *text, size_t len, size_t from, struct places *ends)
+{
+    static const char form[DATE_LEN + 1] = "dddd-dd-dd";
+
+    if (len - from < DATE_LEN)
+        return;
+    for (size_t i = 0; i < DATE_LEN; i++) {
+        char c = text[from + i];
+
+        if (form[i] == 'd' ? c < '0' || c > '9' : c != form[i])
+            return;
+    }
+    ends->at[from + DATE_LEN] = true;
+}
+
+static void match_part(const struct part *p, const char *text, size_t len, size_t from,
+                       struct places *ends)
+{
+    switch (p->kind) {
+    case PART_LITERAL:
+        match_text(text, len, from, p->literal, ends);
+        break;
+    case PART_SLASH:
+        break;
+    case PART_CONTAINER_ID:
+        match_hex(text, len, from, SOURCE_ID_LEN, ends);
+        break;
+    case PART_CONTAINER_ID_SHORT:
+        match_hex(text, len, from, SOURCE_ID_SHORT_LEN, ends);
+        break;
+    case PART_CONTAINER_NAME:
+    case PART_IMAGE:
+        match_value(text, len, from, ends);
+        break;
+    case PART_STREAM:
+        match_text(text, len, from, slice_str("stdout"), ends);
+        match_text(text, len, from, slice_str("stderr"), ends);
+        break;
+    case PART_DATE:
+        match_date(text, len, from, ends);
+        break;
+    }
+}
+
+/** What bound_component makes: its beginning can't be told in full any more. */
+static bool is_cut_component(const struct part *parts, size_t count, const char *text, size_t len)
+{
+    const struct part *last = &parts[count - 1];
+    struct slice begin = parts[0].kind == PART_LITERAL ? parts[0].literal : (struct slice){0};
+    struct slice end = last->kind == PART_LITERAL ? last->literal : (struct slice){0};
+    size_t hash;
+
+    /* Up to two bytes less, so that no %XX is cut through. */
+    if (len > TEMPLATE_COMPONENT_MAX || len + 2 < TEMPLATE_COMPONENT_MAX)
+        return false;
+    hash = len - end.len - HASH_LEN;
+    return memcmp(text, begin.data ? begin.data : "", begin.len) == 0 &&
+           is_hash(text + hash, len - hash) &&
+           memcmp(text + len - end.len, end.data ? end.data : "", end.len) == 0;
+}
+
+bool path_template_matches(const struct path_template *t, size_t component, struct slice text)
+{
+    struct places now = {.at = {true}};
+    size_t first = 0, count = 0;
+
+    if (text.len == 0 || text.len > NAME_MAX)
+        return false;
+    for (; component > 0; first++)
+        component -= t->parts[first].kind == PART_SLASH;
+    while (first + count < t->parts_count && t->parts[first + count].kind != PART_SLASH)
+        count++;
+    for (size_t i = 0; i < count; i++) {
+        struct places next = {0};
+
+        for (size_t from = 0; from <= text.len; from++) {
+            if (now.at[from])
+                match_part(&t->parts[first + i], text.data, text.len, from, &next);
+        }
+        now = next;
+    }
+    return now.at[text.len] || is_cut_component(&t->parts[first], count, text.data, text.len);
+}
+
+bool path_template_matches_last(const struct path_template *t, struct slice text)
+{
+    size_t last = path_template_components(t) - 1;
+    char plain[NAME_MAX];
+    const char *percent;
+
+    if (path_template_matches(t, last, text))
+        return true;
+    percent = text.len <= NAME_MAX ? memrchr(text.data, '%', text.len) : NULL;
+    if (!percent || text.len - (size_t)(percent - text.data) < 3 || memcmp(percent, "%2E", 3) != 0)
+        return false;
+    /* The dot that avoid_rotated_name has encoded. */
+    memcpy(plain, text.data, text.len);
+    plain[percent - text.data] = '.';
+    memmove(plain + (percent - text.data) + 1, percent + 3,
+            text.len - (size_t)(percent - text.data) - 3);
+    return path_template_matches(t, last, slice_of(plain, text.len - 2));
 }

@@ -8,7 +8,8 @@
  *     component of more than 240 bytes likewise, keeping a literal end such as `.ndjson`. `~` comes
  *     from no value by itself.
  *   - A last component that would end in a dot and digits has that dot encoded, for `x.1` is what
- *     the rotated file of `x` is called.
+ *     the rotated file of `x` is called; one that would end in `.1.gz` and the like too
+ *     (ringtail/sink/rotated.h).
  * So values that differ give paths that differ as far as the template tells them apart, there is
  * no `.`, no `..` and no empty component, and none is longer than TEMPLATE_COMPONENT_MAX.
  */
@@ -44,3 +45,11 @@ int64_t path_template_day(int64_t ts_ns);
 /** Replaces `out` with the path, NUL behind (not counted). Returns 0 or -ENOMEM. */
 int path_template_expand(const struct path_template *t, const struct source *source,
                          enum record_stream stream, int64_t day, struct buf *out);
+
+size_t path_template_components(const struct path_template *t);
+
+/** Whether the text could be this component (from 0) of a path of this template. */
+bool path_template_matches(const struct path_template *t, size_t component, struct slice text);
+
+/** The same for the last component, a file's name. */
+bool path_template_matches_last(const struct path_template *t, struct slice text);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "ringtail/base/timestamp.h"
+#include "ringtail/sink/rotated.h"
 #include "ringtail/sink/sink.h"
 
 static const char id[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -160,6 +161,11 @@ static void test_no_file_is_called_like_another_ones_rotated_file(void **state)
     assert_string_equal("1", expand("{container_name}", "1"));
     assert_string_equal("web%2E1", expand("{container_name}.1", "web"));
     assert_string_equal("web%252E1", expand("{container_name}", "web%2E1"));
+    assert_string_equal("web%2E1.gz", expand("{container_name}", "web.1.gz"));
+    assert_string_equal("web%2E12.zst", expand("{container_name}.zst", "web.12"));
+    assert_string_equal("web%2E12.tmp", expand("{container_name}.tmp", "web.12"));
+    assert_string_equal("web.1.bz", expand("{container_name}", "web.1.bz"));
+    assert_string_equal("1.gz", expand("{container_name}", "1.gz"));
 }
 
 static void test_names_that_differ_give_paths_that_differ(void **state)
@@ -263,6 +269,138 @@ static void test_it_says_what_it_depends_on(void **state)
     assert_null(path_template_destroy(NULL));
 }
 
+/* ---- which files are a template's ---- */
+
+/** Whether the components of `path` are those of a path of this template. */
+static bool matches(const char *text, const char *path)
+{
+    struct path_template *t;
+    size_t components, i = 0;
+    bool all = true;
+
+    assert_int_equal(0, path_template_create(text, &t, NULL, 0));
+    components = path_template_components(t);
+    for (const char *at = path;; at++, i++) {
+        size_t len = strcspn(at, "/");
+        bool last = at[len] == '\0';
+
+        if (last != (i + 1 == components)) {
+            all = false;
+            break;
+        }
+        all = all && (last ? path_template_matches_last(t, slice_of(at, len))
+                           : path_template_matches(t, i, slice_of(at, len)));
+        if (last)
+            break;
+        at += len;
+    }
+    (void)path_template_destroy(t);
+    return all;
+}
+
+static void test_every_path_of_a_template_is_told_to_be_one(void **state)
+{
+    static const char *const templates[] = {
+        "{container_name}",
+        "{container_name}.1",
+        "{container_name}.2.gz",
+        "all.ndjson",
+        "all.7",
+        "{container_name}-{container_id_short}.ndjson",
+        "{image}{container_name}{image}",
+        "{image}/{container_name}-{stream}/{date}.log",
+        "{container_id}-{container_name}-{container_name}.ndjson",
+    };
+    char longest[301];
+    const char *names[] = {"web",    ".",   "..",     "",           "a/b", "w.1",  "x%2E1",
+                           "1.2.gz", "~~~", "\n\xff", "web-stdout", "-",   longest};
+
+    (void)state;
+    for (size_t len = 60; len < sizeof longest; len += 8) {
+        memset(longest, len % 3 ? 'n' : '/', len);
+        longest[len] = '\0';
+        for (size_t t = 0; t < sizeof templates / sizeof templates[0]; t++) {
+            for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+                if (!matches(templates[t], expand(templates[t], names[n])))
+                    fail_msg("%s: %s", templates[t], expanded.data);
+            }
+        }
+    }
+}
+
+static void test_other_files_are_not_taken_for_a_templates(void **state)
+{
+    static const struct {
+        const char *text, *path;
+    } others[] = {
+        {"all.ndjson", "all.ndjso"},
+        {"all.ndjson", "xall.ndjson"},
+        {"all.ndjson", "all.ndjson/x"},
+        {"{container_name}.ndjson", ".ndjson"},
+        {"{container_name}.ndjson", "web.log"},
+        {"{container_name}.ndjson", "we b.ndjson"},
+        {"{container_name}.ndjson", "we%2f.ndjson"},
+        {"{container_name}.ndjson", "we~.ndjson"},
+        {"{container_name}-{container_id_short}.ndjson", "web-0123456789a.ndjson"},
+        {"{container_name}-{container_id_short}.ndjson", "web-0123456789aX.ndjson"},
+        {"{container_name}-{container_id_short}.ndjson", "-0123456789ab.ndjson"},
+        {"{container_id}", "0123456789ab"},
+        {"{stream}.log", "stdin.log"},
+        {"{date}.log", "2026-11-2x.log"},
+        {"{date}.log", "2026-11-200.log"},
+        {"{date}/{stream}", "2026-11-20"},
+        {"{date}/{stream}", "2026/stdout"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (matches(others[i].text, others[i].path))
+            fail_msg("%s: %s", others[i].text, others[i].path);
+    }
+}
+
+static void test_rotated_files_are_known_by_their_names(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t base_len;
+        uint32_t number;
+        enum rotated_form form;
+    } good[] = {
+        {"web.1", 3, 1, ROTATED_PLAIN},
+        {"a/web.log.4294967295", 9, UINT32_MAX, ROTATED_PLAIN},
+        {"web.12.gz", 3, 12, ROTATED_GZIP},
+        {"web.1.2.zst", 5, 2, ROTATED_ZSTD},
+        {"web.10.tmp", 3, 10, ROTATED_TEMPORARY},
+    };
+    static const char *const bad[] = {"",       "web",    "web.",           "web.0",     "web.01",
+                                      ".1",     "a/.1",   "web.4294967296", "web.1x",    "1",
+                                      "web.gz", "web.gz", "web.1.gz.",      "web.1.gzi", "web1.gz"};
+    char printed[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct rotated_name name;
+        char base[32];
+
+        assert_true(rotated_parse(good[i].name, &name));
+        assert_int_equal(good[i].base_len, name.base_len);
+        assert_int_equal(good[i].number, name.number);
+        assert_int_equal(good[i].form, name.form);
+        (void)snprintf(base, sizeof base, "%.*s", (int)name.base_len, good[i].name);
+        rotated_print(printed, sizeof printed, base, name.number, name.form);
+        assert_string_equal(good[i].name, printed);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct rotated_name name;
+
+        if (rotated_parse(bad[i], &name))
+            fail_msg("%s", bad[i]);
+    }
+    rotated_print(printed, sizeof printed, "web", 0, ROTATED_PLAIN);
+    assert_string_equal("web", printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +412,9 @@ int main(void)
         cmocka_unit_test(test_names_that_differ_give_paths_that_differ),
         cmocka_unit_test(test_bad_templates_are_refused_with_a_reason),
         cmocka_unit_test(test_it_says_what_it_depends_on),
+        cmocka_unit_test(test_every_path_of_a_template_is_told_to_be_one),
+        cmocka_unit_test(test_other_files_are_not_taken_for_a_templates),
+        cmocka_unit_test(test_rotated_files_are_known_by_their_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, free_expanded);
