@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
 
 #include "health.h"
@@ -31,8 +32,7 @@
  * open. */
 #define FILE_FLAGS (O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY)
 #define DIR_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC)
-#define STATX_WANTED (STATX_TYPE | STATX_INO | STATX_SIZE)
-#define NUMBER_ROOM 16 /* a dot, ten digits, a NUL */
+#define STATX_WANTED (STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MTIME | STATX_BTIME)
 
 /*
  *      ┌──────────────────── CLOSED ◄──────────────────┐
@@ -42,7 +42,7 @@
  *      │ └───────────────────────┐ to rotate           │
  *      │                         │                     │
  *      ├──► PROBING ► SHIFTING ► │ ─► RETIRING         │
- *      ▼                         │       │             │
+ *      ▼       └► DROPPING ▲     │       │             │
  *   OPENING ◄────────────────────┼───────┘             │
  *      ▼                         │                     │
  *   EXAMINING ► READING          │                     │
@@ -71,7 +71,8 @@ static const uint32_t output_edges[OUTPUT_STATE_COUNT] = {
                         AFTER_ENTERING | TO_LEAVE,
     [OUTPUT_MAKING] = BIT(OUTPUT_ENTERING) | TO_LEAVE,
     [OUTPUT_STEPPING] = BIT(OUTPUT_ENTERING) | AFTER_ENTERING,
-    [OUTPUT_PROBING] = BIT(OUTPUT_PROBING) | BIT(OUTPUT_SHIFTING) | TO_LEAVE,
+    [OUTPUT_PROBING] = BIT(OUTPUT_PROBING) | BIT(OUTPUT_DROPPING) | BIT(OUTPUT_SHIFTING) | TO_LEAVE,
+    [OUTPUT_DROPPING] = BIT(OUTPUT_SHIFTING) | TO_LEAVE,
     [OUTPUT_SHIFTING] = BIT(OUTPUT_SHIFTING) | BIT(OUTPUT_RETIRING) | TO_LEAVE,
     [OUTPUT_RETIRING] = BIT(OUTPUT_OPENING),
     [OUTPUT_OPENING] = BIT(OUTPUT_EXAMINING) | TO_LEAVE,
@@ -118,7 +119,7 @@ void output_set_finish(struct output_set *set)
 struct output *output_get(struct output_set *set, struct slice path)
 {
     struct table_link *link = table_find(&set->by_path, path);
-    size_t names_size = path.len + NUMBER_ROOM;
+    size_t names_size = path.len + ROTATED_ROOM;
     const char *slash;
     struct output *o;
 
@@ -319,6 +320,22 @@ static bool is_same_file(const struct output *o)
     return o->known && o->stat.stx_ino == o->inode && o->device == stat_device(o);
 }
 
+static int64_t stat_ns(const struct statx_timestamp *t)
+{
+    return t->tv_sec * NSEC_PER_SEC + t->tv_nsec;
+}
+
+/** The period that a file which lay there began in. One that was brought here from elsewhere, or
+ * whose birth the file system does not know, began when it was last written to at the latest. */
+static int64_t period_of_stat(const struct output *o)
+{
+    int64_t began_ns = stat_ns(&o->stat.stx_mtime);
+
+    if (o->stat.stx_mask & STATX_BTIME)
+        began_ns = MIN(began_ns, stat_ns(&o->stat.stx_btime));
+    return began_ns / o->set->rotate_interval_ns;
+}
+
 /** Whether what was looked at is the file that we know, with what we wrote to it and nothing else.
  */
 static bool is_as_known(const struct output *o)
@@ -348,6 +365,8 @@ static void examined(struct output *o, int res)
     o->inode = o->stat.stx_ino;
     o->device = stat_device(o);
     o->size = o->stat.stx_size;
+    if (o->set->rotate_interval_ns > 0)
+        o->period = period_of_stat(o);
     if (o->size == 0) {
         leave_directory(o);
         return;
@@ -370,27 +389,29 @@ static void read_last_byte(struct output *o, int res)
 
 /* Rotation: the files above the lowest free number stay, those below it move up by one, so that a
  * chain which a failure or a crash has interrupted is only ever completed, and nothing is
- * overwritten but the oldest. */
+ * overwritten. A number is taken by a file in whatever form, plain or compressed, because what is
+ * configured now need not be what was yesterday; the oldest is removed first for the same reason.
+ */
 
 static void write_name(struct output *o, int which, uint32_t number)
 {
-    if (number == 0)
-        (void)snprintf(o->names[which], o->names_size, "%s", o->name);
-    else
-        (void)snprintf(o->names[which], o->names_size, "%s.%u", o->name, number);
+    rotated_print(o->names[which], o->names_size, o->name, number, o->form);
 }
 
-static void probe(struct output *o, uint32_t number)
+static void probe(struct output *o, uint32_t number, enum rotated_form form)
 {
     o->number = number;
+    o->form = form;
     write_name(o, 0, number);
     output_enter(o, OUTPUT_PROBING);
     ring_statx(ring_of(o), &o->op, o->dir_fd, o->names[0], STATX_TYPE, &o->stat);
 }
 
-static void shift(struct output *o, uint32_t number)
+/** Moves what has the number before this one, in this form, to this number. */
+static void shift(struct output *o, uint32_t number, enum rotated_form form)
 {
     o->number = number;
+    o->form = form;
     output_enter(o, OUTPUT_SHIFTING);
     if (number == 0) {
         ring_unlink(ring_of(o), &o->op, o->dir_fd, o->name);
@@ -403,12 +424,26 @@ static void shift(struct output *o, uint32_t number)
 
 static void probed(struct output *o, int res)
 {
+    if (res < 0 && res != -ENOENT) {
+        fail(o, res);
+    } else if (res == -ENOENT && o->form + 1 < ROTATED_KEPT_COUNT) {
+        probe(o, o->number, o->form + 1);
+    } else if (res == -ENOENT) {
+        shift(o, o->number, ROTATED_PLAIN);
+    } else if (o->number == o->set->rotate_keep) {
+        output_enter(o, OUTPUT_DROPPING);
+        ring_unlink(ring_of(o), &o->op, o->dir_fd, o->names[0]);
+    } else {
+        probe(o, o->number + 1, ROTATED_PLAIN);
+    }
+}
+
+static void dropped(struct output *o, int res)
+{
     if (res < 0 && res != -ENOENT)
         fail(o, res);
-    else if (res == -ENOENT || o->number == o->set->rotate_keep)
-        shift(o, o->number);
     else
-        probe(o, o->number + 1);
+        shift(o, o->number, ROTATED_PLAIN);
 }
 
 static void shifted(struct output *o, int res)
@@ -419,7 +454,10 @@ static void shifted(struct output *o, int res)
         return;
     }
     if (o->number > 1) {
-        shift(o, o->number - 1);
+        if (res == -ENOENT && o->form + 1 < ROTATED_KEPT_COUNT)
+            shift(o, o->number, o->form + 1);
+        else
+            shift(o, o->number - 1, ROTATED_PLAIN);
         return;
     }
     file_sync_before_close(&o->set->sync, &o->dirt);
@@ -445,9 +483,9 @@ static void entered(struct output *o)
     if (!o->rotating)
         begin_open(o);
     else if (o->set->rotate_keep == 0)
-        shift(o, 0);
+        shift(o, 0, ROTATED_PLAIN);
     else
-        probe(o, 1);
+        probe(o, 1, ROTATED_PLAIN);
 }
 
 static void open_directory(struct output *o, int at_fd, size_t from, size_t len)
@@ -529,15 +567,28 @@ static void directory_made(struct output *o, int res)
 
 static bool can_rotate(const struct output *o)
 {
-    return o->set->rotate_bytes > 0 && o->rotate_failed_tick != o->set->tick;
+    const struct output_set *set = o->set;
+
+    return (set->rotate_bytes > 0 || set->rotate_interval_ns > 0) &&
+           o->rotate_failed_tick != set->tick;
+}
+
+static bool is_of_past_period(const struct output *o)
+{
+    int64_t interval_ns = o->set->rotate_interval_ns;
+
+    return interval_ns > 0 && clock_wall_ns() / interval_ns > o->period;
 }
 
 static bool must_rotate(const struct output *o, struct slice front)
 {
     const char *newline;
 
-    if (!can_rotate(o) || o->size == 0 || out_queue_is_torn(&o->queue) ||
-        o->size + front.len <= o->set->rotate_bytes)
+    if (!can_rotate(o) || o->size == 0 || out_queue_is_torn(&o->queue))
+        return false;
+    if (is_of_past_period(o))
+        return true;
+    if (o->set->rotate_bytes == 0 || o->size + front.len <= o->set->rotate_bytes)
         return false;
     newline = memchr(front.data, '\n', front.len);
     assert(newline);
@@ -550,7 +601,7 @@ static struct slice fitting(const struct output *o, struct slice front)
     uint64_t room;
     const char *newline;
 
-    if (!can_rotate(o) || o->size + front.len <= o->set->rotate_bytes)
+    if (!can_rotate(o) || o->set->rotate_bytes == 0 || o->size + front.len <= o->set->rotate_bytes)
         return front;
     room = o->size < o->set->rotate_bytes ? o->set->rotate_bytes - o->size : 0;
     newline = memrchr(front.data, '\n', room);
@@ -621,6 +672,8 @@ static void written(struct output *o, int res)
     }
     succeed(o);
     file_sync_note(&set->sync, &o->dirt, o->fd);
+    if (set->rotate_interval_ns > 0 && o->size == 0)
+        o->period = clock_wall_ns() / set->rotate_interval_ns;
     o->size += n;
     sink->bytes_written += n;
     if (o->needs_newline) {
@@ -664,6 +717,9 @@ static void output_op_done(struct op *op, int res)
         break;
     case OUTPUT_PROBING:
         probed(o, res);
+        break;
+    case OUTPUT_DROPPING:
+        dropped(o, res);
         break;
     case OUTPUT_SHIFTING:
         shifted(o, res);

@@ -15,6 +15,7 @@
 
 #include "ringtail/base/list.h"
 #include "ringtail/base/table.h"
+#include "ringtail/sink/rotated.h"
 #include "ringtail/sink/sink.h"
 
 #include "file_sync.h"
@@ -25,6 +26,7 @@ struct output_set {
     struct sink *sink; /* its ring, its counters */
     int dir_fd;
     uint64_t rotate_bytes; /* 0: never */
+    int64_t rotate_interval_ns;
     uint32_t rotate_keep;
     uint32_t open_max;
     int64_t retry_ms;
@@ -60,6 +62,7 @@ enum output_state {
     OUTPUT_MAKING,
     OUTPUT_STEPPING,
     OUTPUT_PROBING,
+    OUTPUT_DROPPING,
     OUTPUT_SHIFTING,
     OUTPUT_RETIRING,
     OUTPUT_OPENING,
@@ -95,7 +98,9 @@ struct output {
     uint64_t inode, device;
     uint32_t compared_tick;
     uint32_t rotate_failed_tick;
-    uint32_t number;    /* rotation: of the file being looked for or moved to */
+    int64_t period;  /* of rotate_interval_ns, since 1970: in which the file began */
+    uint32_t number; /* rotation: of the file being looked for or moved to */
+    enum rotated_form form;
     size_t walked;      /* of the path: directories entered one by one */
     bool walking, made; /* one by one; the one at hand has been made just now */
     char last_byte;
