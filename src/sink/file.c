@@ -23,6 +23,7 @@
 
 #include "health.h"
 #include "inbox.h"
+#include "keeper.h"
 #include "output.h"
 #include "template.h"
 
@@ -46,6 +47,8 @@ struct sink_file {
     struct path_template *template;
     bool by_stream, by_day;
     struct output_set set;
+    struct keeper keeper;
+    struct sink_file_stats stats;
     struct inbox inbox;
     struct list touched;     /* outputs that have got records of the batch at hand */
     struct memory *memories; /* open addressing by the source's address */
@@ -292,6 +295,7 @@ static void file_timer_done(struct op *op, int res)
 
     (void)res; /* early or not, the reasons to look are the same */
     s->set.tick++;
+    keeper_kick(&s->keeper);
     drain_inbox(s);
     if (s->set.closing) {
         if (inbox_first(&s->inbox)) {
@@ -311,6 +315,7 @@ static void on_output_progress(struct output_set *set)
 {
     struct sink_file *s = container_of(set, struct sink_file, set);
 
+    keeper_kick(&s->keeper);
     if (unlikely(inbox_first(&s->inbox)))
         drain_inbox(s);
     if (s->sink.events.on_progress)
@@ -349,6 +354,7 @@ static void file_close(struct sink *sink)
     if (s->set.closing)
         return;
     s->set.closing = true;
+    keeper_stop(&s->keeper);
     /* The timer's completion does the rest, so that the end never comes from inside this call. */
     if (op_in_flight(&s->timer))
         ring_cancel(sink->ring, &s->timer);
@@ -385,6 +391,7 @@ static struct sink *file_destroy(struct sink *sink)
 
     /* Or nothing was ever handed to it. */
     assert((s->closed || s->set.by_path.count == 0) && !op_in_flight(&s->timer));
+    keeper_finish(&s->keeper);
     output_set_finish(&s->set);
     inbox_finish(&s->inbox);
     if (s->set.dir_fd >= 0)
@@ -447,6 +454,52 @@ int sink_file_check_template(const char *path_template, char *why, size_t why_si
     return r;
 }
 
+static bool is_rotating(void *ctx, const char *path)
+{
+    const struct sink_file *s = ctx;
+    struct table_link *link = table_find(&s->set.by_path, slice_str(path));
+
+    return link && container_of(link, struct output, by_path)->rotating;
+}
+
+static bool is_open(void *ctx, uint64_t device, uint64_t inode)
+{
+    const struct sink_file *s = ctx;
+
+    for (struct table_link *l = table_next(&s->set.by_path, NULL); l;
+         l = table_next(&s->set.by_path, l)) {
+        const struct output *o = container_of(l, struct output, by_path);
+
+        if (o->known && o->fd >= 0 && o->inode == inode && o->device == device)
+            return true;
+    }
+    return false;
+}
+
+static int start_keeper(struct sink_file *s, const struct sink_file_options *options, char *why,
+                        size_t why_size)
+{
+    const struct keeper_options o = {
+        .dir_fd = s->set.dir_fd,
+        .files = s->template,
+        .compression = options->rotate_compression,
+        .rotate_keep = s->set.rotate_keep,
+        .retention_ms = MAX(options->retention_ms, 0),
+        .free_space_min = MAX(options->free_space_min, 0),
+        .wait_for_saves = options->wait_for_saves,
+        .to = &s->stats,
+        .is_rotating = is_rotating,
+        .is_open = is_open,
+        .ctx = s,
+    };
+    int r;
+
+    if (!compression_is_available(o.compression))
+        return say(why, why_size, "this build has no zstd", -EOPNOTSUPP);
+    r = keeper_start(&s->keeper, s->sink.ring, &o);
+    return r < 0 ? say(why, why_size, "the thread for rotated files", r) : 0;
+}
+
 int sink_file_create(struct ring *ring, const struct sink_file_options *options,
                      const struct sink_events *events, struct sink **ret, char *why,
                      size_t why_size)
@@ -488,10 +541,10 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
         (void)file_destroy(&s->sink);
         return r;
     }
-    s->closed = false;
     s->set.dir_fd = r;
     s->set.sink = &s->sink;
     s->set.rotate_bytes = options->rotate_bytes > 0 ? (uint64_t)options->rotate_bytes : 0;
+    s->set.rotate_interval_ns = MAX(options->rotate_interval_ms, 0) * NSEC_PER_MSEC;
     s->set.rotate_keep = (uint32_t)MIN(MAX(options->rotate_keep, 0), INT32_MAX);
     s->set.open_max = (uint32_t)MIN(MAX(options->open_files_max, 1), INT32_MAX);
     s->set.retry_ms = MAX(options->retry_ms, 1);
@@ -501,6 +554,14 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
     file_sync_init(&s->set.sync, ring, options->sync, on_synced);
     s->set.on_progress = on_output_progress;
     s->set.on_gone = on_output_gone;
+    s->set.keeper = &s->keeper;
+    s->set.stats = &s->stats;
+    r = start_keeper(s, options, why, why_size);
+    if (r < 0) {
+        (void)file_destroy(&s->sink);
+        return r;
+    }
+    s->closed = false;
     *ret = &s->sink;
     return 0;
 }
@@ -536,5 +597,16 @@ bool sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx)
         if (o->known)
             fn(ctx, o->path, o->device, o->inode, size_to_be(o));
     }
+    keeper_snapshot(&s->keeper);
     return true;
+}
+
+void sink_file_saved(struct sink *sink)
+{
+    keeper_saved(&from_sink(sink)->keeper);
+}
+
+const struct sink_file_stats *sink_file_stats_get(const struct sink *sink)
+{
+    return &container_of(sink, const struct sink_file, sink)->stats;
 }

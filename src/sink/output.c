@@ -157,13 +157,18 @@ static void succeed(struct output *o)
         health_good(o->set->sink);
 }
 
-static void count_failure(struct output *o, int error)
+static void count_failure_of(struct output *o, int error, const char *what)
 {
-    health_failed(o->set->sink, SINK_RETRYING, error, o->path);
+    health_failed(o->set->sink, SINK_RETRYING, error, what);
     if (!o->failing) {
         o->failing = true;
         o->set->failing_count++;
     }
+}
+
+static void count_failure(struct output *o, int error)
+{
+    count_failure_of(o, error, o->path);
 }
 
 static void drop_queue(struct output *o)
@@ -469,7 +474,10 @@ static void retired(struct output *o, int res)
 {
     if (res < 0)
         count_failure(o, res); /* a file system that only says now what it could not write */
+    o->set->stats->rotations++;
     tell(o, o->set->on_moved);
+    if (o->set->rotate_keep > 0)
+        keeper_rotated(o->set->keeper, o->path, o->device, o->inode);
     o->fd = -1;
     o->rotating = false;
     o->known = false;
@@ -570,7 +578,7 @@ static bool can_rotate(const struct output *o)
     const struct output_set *set = o->set;
 
     return (set->rotate_bytes > 0 || set->rotate_interval_ns > 0) &&
-           o->rotate_failed_tick != set->tick;
+           o->rotate_failed_tick != set->tick && !keeper_holds(set->keeper, o->path);
 }
 
 static bool is_of_past_period(const struct output *o)
@@ -611,6 +619,15 @@ static struct slice fitting(const struct output *o, struct slice front)
     return slice_of(front.data, (size_t)(newline - front.data) + 1);
 }
 
+/** As if the disk were full, which it is to stay away from. */
+static void refuse_space(struct output *o)
+{
+    o->set->stats->space_waits++;
+    o->error = -ENOSPC;
+    count_failure_of(o, o->error, "less is free than has to be");
+    begin_close(o);
+}
+
 /** Decides what an open file with nothing in flight does next. */
 static void ready(struct output *o)
 {
@@ -626,6 +643,8 @@ static void ready(struct output *o)
             begin_close(o);
         else
             list_append(&set->idle, &o->link);
+    } else if (keeper_is_low(set->keeper)) {
+        refuse_space(o);
     } else if (o->compared_tick != set->tick) {
         output_enter(o, OUTPUT_COMPARING);
         ring_statx(ring_of(o), &o->op, set->dir_fd, o->path, STATX_WANTED, &o->stat);

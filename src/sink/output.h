@@ -19,6 +19,7 @@
 #include "ringtail/sink/sink.h"
 
 #include "file_sync.h"
+#include "keeper.h"
 #include "out_queue.h"
 
 /** What the files of one sink share. */
@@ -31,6 +32,8 @@ struct output_set {
     uint32_t open_max;
     int64_t retry_ms;
 
+    struct keeper *keeper;
+    struct sink_file_stats *stats;
     struct file_sync sync;
     struct table by_path;
     struct chunk_pool pool;

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ struct ring {
     unsigned fail_skip, fail_times;
     const char *fail_only;
     bool is_open[FDS_MAX];
+    struct list wakers;
+    atomic_bool woken;
 };
 
 struct ring *fake_ring_create(void)
@@ -57,6 +60,7 @@ struct ring *fake_ring_create(void)
     assert(ring);
     list_init(&ring->ops);
     list_init(&ring->unused);
+    list_init(&ring->wakers);
     for (size_t i = 0; i < OPS_MAX; i++)
         list_append(&ring->unused, &ring->slots[i].link);
     return ring;
@@ -206,8 +210,20 @@ static bool is_failed(struct ring *ring, const struct fake_op *f)
     return true;
 }
 
+static bool run_wakers(struct ring *ring)
+{
+    if (!atomic_exchange(&ring->woken, false))
+        return false;
+    LIST_FOR_EACH_ENTRY (waker, &ring->wakers, struct ring_waker, link) {
+        waker->fn(waker->ctx);
+    }
+    return true;
+}
+
 bool fake_ring_step(struct ring *ring)
 {
+    if (run_wakers(ring))
+        return true;
     LIST_FOR_EACH_ENTRY (f, &ring->ops, struct fake_op, link) {
         if (f->kind == OP_TIMER) {
             if (!f->cancelled && f->due_ms > ring->now_ms)
@@ -384,4 +400,19 @@ void ring_cancel(struct ring *ring, struct op *op)
         if (f->op == op)
             f->cancelled = true;
     }
+}
+
+void ring_add_waker(struct ring *ring, struct ring_waker *waker)
+{
+    list_append(&ring->wakers, &waker->link);
+}
+
+void ring_remove_waker(struct ring_waker *waker)
+{
+    list_remove(&waker->link);
+}
+
+void ring_wake(struct ring *ring)
+{
+    atomic_store(&ring->woken, true);
 }

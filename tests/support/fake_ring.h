@@ -16,7 +16,8 @@ struct ring *fake_ring_create(void);
 /** Asserts that nothing is in flight and that every descriptor that it opened was closed. */
 void fake_ring_destroy(struct ring *ring);
 
-/** Carries out the oldest operation (timers apart) and runs its done. False when there is none. */
+/** Runs the wakers if ring_wake was called; or else carries out the oldest operation (timers apart)
+ * and runs its done. False when there is nothing to do. */
 bool fake_ring_step(struct ring *ring);
 
 /** Steps until nothing but timers is in flight, running timers of 0 ms too. Fails after 1,000,000

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ringtail/codec/compress.h"
 #include "ringtail/io/ring.h"
 #include "ringtail/record/batch.h"
 
@@ -114,19 +115,33 @@ typedef void (*sink_file_fn)(void *ctx, const char *path, uint64_t device, uint6
                              uint64_t size);
 
 struct sink_file_options {
-    const char *directory;     /* made if missing (one level) */
-    const char *path_template; /* relative; {container_id} {container_id_short} {container_name}
-                                  {image} {stream} {date} */
-    int64_t rotate_bytes;      /* 0: never */
-    int64_t rotate_keep;       /* rotated files kept beside the current one: name.1 is the newest */
-    int64_t open_files_max;    /* least recently written ones are closed */
+    const char *directory;      /* made if missing (one level) */
+    const char *path_template;  /* relative; {container_id} {container_id_short} {container_name}
+                                   {image} {stream} {date} */
+    int64_t rotate_bytes;       /* 0: never */
+    int64_t rotate_interval_ms; /* 0: never; see below */
+    int64_t rotate_keep; /* rotated files kept beside the current one: name.1 is the newest */
+    enum compression rotate_compression; /* name.1 becomes name.1.gz or name.1.zst */
+    int64_t retention_ms; /* rotated files that were last changed longer ago are removed; 0: none */
+    int64_t free_space_min; /* in bytes: with less, writing waits; 0: the disk may be filled */
+    int64_t open_files_max; /* least recently written ones are closed */
     int64_t
         retry_ms; /* after a failed open or write (ENOSPC, EIO, …): try again, nothing is dropped */
     /** A file is not written to any more: `size` is its last. NULL: nobody wants to know. */
     sink_file_fn on_closed; /* it stays where it is, and may be opened again */
     sink_file_fn on_moved;  /* its path is, or will be, another file's */
     void *ctx;
-    bool sync; /* sink_sync does something, and a file is synced before it is closed */
+    bool sync;           /* sink_sync does something, and a file is synced before it is closed */
+    bool wait_for_saves; /* sink_file_saved will be called: see there */
+};
+
+/** What a file sink has done beside writing. Read on the ring's thread. */
+struct sink_file_stats {
+    uint64_t rotations;
+    uint64_t files_compressed, compress_errors;
+    uint64_t compress_bytes_in, compress_bytes_out;
+    uint64_t files_expired, expire_errors; /* removed for their age, or not */
+    uint64_t space_waits;                  /* tries to write that found too little space */
 };
 
 /**
@@ -134,7 +149,17 @@ struct sink_file_options {
  * symlink is followed and no name from a container leaves the directory; bytes of a name outside
  * [0-9A-Za-z._-] are percent-encoded, `.` and `..` too, overlong names are cut and told apart by a
  * hash. Appends; one write in flight per file; a batch settles when all its files have written
- * their share. returns: 0; -EINVAL for a bad template (`why` says what); -errno from the directory.
+ * their share.
+ *
+ * A file is rotated before the line that would make it larger than rotate_bytes, and before the
+ * first line of a new interval: intervals are counted from 1970 in UTC, so that 1h means on the
+ * hour, and what counts for a line is when it is written. A file without new lines stays.
+ *
+ * Compression, retention and the look at the space left are a background thread's, which exists
+ * only if one of them is asked for. retention concerns rotated files that this template can have
+ * named, also those of containers that are gone; never the ones that are written to.
+ * With too little space, writing waits as it does for a full disk. returns: 0; -EINVAL for a bad
+ * template (`why` says what); -errno from the directory.
  */
 int sink_file_create(struct ring *ring, const struct sink_file_options *options,
                      const struct sink_events *events, struct sink **ret, char *why,
@@ -149,3 +174,13 @@ int sink_file_check_template(const char *path_template, char *why, size_t why_si
  * shows none, while it is not known which file some of it goes to: ask again after the next pass.
  */
 bool sink_file_each(struct sink *sink, sink_file_fn fn, void *ctx);
+
+/**
+ * What sink_file_each showed last has been saved where it survives a crash, with positions of that
+ * moment or later ones: what was rotated before that will not be read back any more. With
+ * wait_for_saves nothing is compressed before that has been said of it.
+ */
+void sink_file_saved(struct sink *sink);
+
+/** Lent as long as the sink lives. */
+const struct sink_file_stats *sink_file_stats_get(const struct sink *sink);
