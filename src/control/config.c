@@ -273,6 +273,11 @@ bool config_has_output(const struct config *c)
     return c->sinks_count == 0 || c->output_path_given;
 }
 
+bool config_output_is_directory(const struct config *c)
+{
+    return strcmp(c->output_path, "stdout") != 0;
+}
+
 const char *config_engine_path(const struct config *c)
 {
     static const char scheme[] = "unix://";

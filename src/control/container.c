@@ -60,13 +60,16 @@ void container_enter(struct container *c, enum container_state next)
 static int on_line(void *ctx, const struct line *line)
 {
     struct container *c = ctx;
+    bool is_written = unlikely(!written_is_empty(&c->written)) && written_take(&c->written, line);
     int r;
 
-    if (unlikely(!written_is_empty(&c->written)) && written_take(&c->written, line)) {
+    if (unlikely(is_written && c->all->gather->fanout->count == 1)) {
         c->lines_repeated++;
         return 0;
     }
-    r = gather_line(c->all->gather, c->source, line);
+    if (unlikely(!c->tally))
+        c->tally = tallies_get(&c->all->gather->fanout->tallies, slice_str(c->id));
+    r = gather_line(c->all->gather, c->source, line, is_written ? RECORD_WRITTEN : 0);
     if (r < 0)
         return r;
     c->lines++;
@@ -146,6 +149,7 @@ void container_free(struct container *c)
     line_joiner_finish(&c->joiner);
     written_finish(&c->written);
     source_unref(c->source);
+    c->tally = tallies_release(&c->all->gather->fanout->tallies, c->tally);
     free(c->name);
     free(c->image);
     free(c);

@@ -100,6 +100,7 @@ struct container {
     struct splice_history history;
     struct line_joiner joiner;
     struct written written; /* lines that a crash has left in the output: they come again */
+    struct tally *tally;    /* from the first line on, if there is memory */
     int64_t log_bytes_max;  /* what its log driver keeps: max-size × max-file; 0: all of it */
     bool at_risk;           /* so far behind that the Engine may drop lines before they are read */
     uint64_t lines, bytes;

@@ -33,6 +33,7 @@
 #include "positions.h"
 #include "recovery.h"
 #include "self.h"
+#include "sinks.h"
 
 /*
  * RUNNING ──► READERS_CLOSING ──► SINK_CLOSING ──► POSITIONS_SAVING ──► TIMER_LANDING ──►
@@ -50,7 +51,8 @@ enum daemon_state {
 struct daemon {
     const struct config *config;
     struct ring *ring;
-    struct sink *sink;
+    struct fanout fanout;
+    struct sinks sinks;
     struct gather gather;
     struct positions positions;
     struct engine engine;
@@ -62,10 +64,9 @@ struct daemon {
     struct ring_waker waker;
     struct op grace_op;
     enum daemon_state state;
-    bool sink_closed, grace_over;
+    bool sinks_closed, grace_over;
+    uint64_t saves_told;
     uint64_t outputs_shorter; /* files, found at the start */
-    int sink_error;           /* the last one reported; 0: the sink works */
-    int sync_error;           /* the last one reported; 0: there was none */
     int exit_code;
     char self_id[REPLY_ID_LEN + 1];
 };
@@ -115,8 +116,9 @@ static void give_up_output(struct daemon *d)
     d->grace_over = true;
     if (d->state != DAEMON_SINK_CLOSING)
         return;
-    positions_abandon(&d->positions);
-    sink_abort(d->sink);
+    if (sinks_would_lose(&d->sinks))
+        positions_abandon(&d->positions);
+    fanout_give_up(&d->fanout);
 }
 
 static void on_wake(void *ctx)
@@ -124,6 +126,7 @@ static void on_wake(void *ctx)
     struct daemon *d = ctx;
     int seen = atomic_load(&signals_seen);
 
+    gather_hand_over(&d->gather); /* so that what is shown adds up */
     if (d->admin)
         admin_serve(d->admin);
     if (seen == 0)
@@ -131,7 +134,7 @@ static void on_wake(void *ctx)
     if (d->state == DAEMON_RUNNING)
         log_info("Stopping", LOG_STR("reason", "signal"));
     begin_shutdown(d);
-    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sink_closed && !d->grace_over)
+    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sinks_closed && !d->grace_over)
         give_up_output(d);
 }
 
@@ -139,20 +142,22 @@ static void on_grace_over(struct op *op, int res)
 {
     struct daemon *d = container_of(op, struct daemon, grace_op);
 
-    if (res != -ETIME || d->sink_closed || d->grace_over)
+    if (res != -ETIME || d->sinks_closed || d->grace_over)
         return;
     give_up_output(d);
 }
 
 static void say_goodbye(struct daemon *d)
 {
-    if (d->sink->records_lost > 0) {
+    uint64_t lost = sinks_lost(&d->sinks);
+
+    if (lost > 0) {
         log_error("Lines were read and could not be written before the end",
-                  LOG_INT("lines", d->sink->records_lost), LOG_ERRNO(d->sink->last_error));
+                  LOG_INT("lines", lost));
         d->exit_code = EXIT_FAILED;
     }
     log_info("Stopped", LOG_INT("records", d->gather.lines), LOG_INT("bytes", d->gather.bytes),
-             LOG_INT("settled", d->gather.lines_settled - d->sink->records_lost),
+             LOG_INT("settled", d->gather.lines_settled - lost),
              LOG_INT("repeated_opens", d->containers.streams_opened),
              LOG_INT("containers_missed", d->containers.missed));
 }
@@ -169,19 +174,20 @@ static void step_once(struct daemon *d)
             break;
         gather_hand_over(&d->gather);
         d->state = DAEMON_SINK_CLOSING;
-        sink_close(d->sink);
+        fanout_close(&d->fanout);
         if (d->grace_over)
             give_up_output(d);
         break;
     case DAEMON_SINK_CLOSING:
-        if (!d->sink_closed || !positions_is_idle(&d->positions))
+        if (!d->sinks_closed || !positions_is_idle(&d->positions))
             break; /* a save that is under way ends by itself, as all has settled */
         say_goodbye(d);
         d->state = DAEMON_POSITIONS_SAVING;
+        sinks_close_shared(&d->sinks);
         positions_save_now(&d->positions);
         break;
     case DAEMON_POSITIONS_SAVING:
-        if (!positions_is_idle(&d->positions))
+        if (!positions_is_idle(&d->positions) || !sinks_is_idle(&d->sinks))
             break;
         d->admin = admin_close(d->admin);
         d->state = DAEMON_TIMER_LANDING;
@@ -213,38 +219,23 @@ static void step(struct daemon *d)
 
 /* ---- running ---- */
 
-static void watch_sink(struct daemon *d)
-{
-    int error = d->sink->last_error;
-
-    if (d->sink->sync_error != d->sync_error)
-        log_error("Output can't be synced to the disk, a power loss may cost lines",
-                  LOG_STR("output", d->config->output_path), LOG_ERRNO(d->sink->sync_error));
-    d->sync_error = d->sink->sync_error;
-    if (error == d->sink_error)
-        return;
-    if (error == 0)
-        log_info("Output works again", LOG_STR("output", d->config->output_path));
-    else
-        log_error("Output can't be written, lines wait", LOG_STR("output", d->config->output_path),
-                  LOG_ERRNO(error));
-    d->sink_error = error;
-    if (error == -EPIPE && d->state == DAEMON_RUNNING) {
-        /* The reader of our standard output is gone and will not come back. */
-        d->exit_code = EXIT_FAILED;
-        d->grace_over = true;
-        begin_shutdown(d);
-    }
-}
-
 static void on_pass_end(void *ctx)
 {
     struct daemon *d = ctx;
 
     gather_hand_over(&d->gather);
-    watch_sink(d);
+    if (sinks_watch(&d->sinks) && d->state == DAEMON_RUNNING) {
+        /* The reader of our standard output is gone and will not come back. */
+        d->exit_code = EXIT_FAILED;
+        d->grace_over = true;
+        begin_shutdown(d);
+    }
     if (d->state <= DAEMON_SINK_CLOSING)
         positions_step(&d->positions, clock_mono_ns());
+    if (d->positions.saves != d->saves_told) {
+        d->saves_told = d->positions.saves;
+        sinks_positions_saved(&d->sinks);
+    }
     step(d);
     log_writer_flush(&d->log);
 }
@@ -257,73 +248,40 @@ static void on_engine_up(void *ctx)
     containers_engine_up(&d->containers);
 }
 
-static void on_gather_pause(void *ctx, bool paused)
+static void on_pause(void *ctx, bool paused)
 {
     struct daemon *d = ctx;
 
     if (paused)
         log_warn("Output is slower than the containers, reading pauses",
-                 LOG_INT("queued_bytes", d->sink->queued_bytes));
+                 LOG_INT("queued_bytes", fanout_held_bytes(&d->fanout)));
     containers_pause(&d->containers, paused);
 }
 
-static void on_gather_settled(void *ctx, int64_t after_ns)
+static void on_settled(void *ctx, const struct outbox *o, int64_t after_ns)
 {
     struct daemon *d = ctx;
 
-    meters_settled(&d->meters, after_ns);
+    meters_settled(&d->meters, o, after_ns);
 }
 
-static void on_sink_progress(void *ctx, struct sink *sink)
+static void on_sinks_closed(void *ctx)
 {
     struct daemon *d = ctx;
 
-    gather_progress(&d->gather);
+    d->sinks_closed = true;
 }
 
-static void on_sink_closed(void *ctx, struct sink *sink)
+static int open_sinks(struct daemon *d)
 {
-    struct daemon *d = ctx;
-
-    d->sink_closed = true;
-}
-
-static bool output_is_directory(const struct config *c)
-{
-    return strcmp(c->output_path, "stdout") != 0;
-}
-
-static int open_sink(struct daemon *d)
-{
-    const struct config *c = d->config;
-    struct sink_events events = {
-        .on_progress = on_sink_progress,
-        .on_closed = on_sink_closed,
+    struct fanout_events events = {
+        .on_pause = on_pause,
+        .on_settled = on_settled,
+        .on_closed = on_sinks_closed,
         .ctx = d,
     };
-    struct sink_file_options options = {
-        .directory = c->output_path,
-        .path_template = c->output_template,
-        .rotate_bytes = c->output_rotate_bytes,
-        .rotate_keep = c->output_rotate_keep,
-        .open_files_max = c->output_open_files_max,
-        .retry_ms = c->output_retry_ms,
-        .on_closed = positions_output_closed,
-        .on_moved = positions_output_moved,
-        .ctx = &d->positions,
-        .sync = c->output_sync == OUTPUT_SYNC_POSITIONS,
-    };
-    char why[256] = "";
-    int r;
 
-    if (output_is_directory(c))
-        r = sink_file_create(d->ring, &options, &events, &d->sink, why, sizeof why);
-    else
-        r = sink_stdout_create(d->ring, STDOUT_FILENO, &events, &d->sink);
-    if (r < 0)
-        log_error("Output can't be opened", LOG_STR("output", c->output_path),
-                  LOG_STR("reason", why), LOG_ERRNO(r));
-    return r;
+    return sinks_open(&d->sinks, d->ring, d->config, &d->positions, &d->fanout, &events);
 }
 
 /* A stream is a socket in the ring's table, and the table may be no larger than this limit. */
@@ -362,7 +320,7 @@ static bool collect_positions(void *ctx, struct positions *p)
 {
     struct daemon *d = ctx;
 
-    if (output_is_directory(d->config) && !sink_file_each(d->sink, positions_put_output, p))
+    if (d->sinks.continued && !sink_file_each(d->sinks.continued, positions_put_output, p))
         return false;
     containers_put_positions(&d->containers);
     if (d->discovery.listed_once)
@@ -391,35 +349,29 @@ static void tell_shorter_outputs(struct daemon *d)
     }
 }
 
-/* Positions lie beside the output that they belong to, unless told otherwise. */
 static int open_positions(struct daemon *d)
 {
     const struct config *c = d->config;
-    RT_CLEANUP(freep) char *beside = NULL;
+    RT_CLEANUP(freep) char *path = NULL;
     struct recovery_result found;
-    const char *path = c->positions_path[0] ? c->positions_path : NULL;
-    int r;
+    int r = sinks_positions_path(c, &path);
 
-    if (!path && output_is_directory(c)) {
-        if (asprintf(&beside, "%s/.ringtail/positions", c->output_path) < 0)
-            return -ENOMEM;
-        path = beside;
-    }
-    r = positions_open(&d->positions, path, (uint32_t)c->stream_history_records,
-                       c->positions_interval_ms, c->positions_keep_ms);
+    if (r == 0)
+        r = positions_open(&d->positions, path, (uint32_t)c->stream_history_records,
+                           c->positions_interval_ms, c->positions_keep_ms);
     if (r < 0) {
         log_error(r == -EWOULDBLOCK ? "Another ringtail uses these positions"
                                     : "Positions can't be opened",
                   LOG_STR("path", path), LOG_ERRNO(r));
         return r;
     }
-    if (!output_is_directory(c))
+    if (!d->sinks.continued)
         return 0;
-    r = recovery_run(&d->positions, c->output_path, &found);
+    r = recovery_run(&d->positions, d->sinks.continued_directory, &found);
     tell_shorter_outputs(d);
     if (r < 0)
-        log_error("Output of the last run can't be read back", LOG_STR("output", c->output_path),
-                  LOG_ERRNO(r));
+        log_error("Output of the last run can't be read back",
+                  LOG_STR("output", d->sinks.continued_directory), LOG_ERRNO(r));
     else if (found.files > 0)
         log_info("Output is ahead of the positions, read back", LOG_INT("files", found.files),
                  LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
@@ -435,10 +387,7 @@ static int wire(struct daemon *d)
 
     d->gather = (struct gather){
         .config = c,
-        .sink = d->sink,
-        .on_pause = on_gather_pause,
-        .on_settled = on_gather_settled,
-        .ctx = d,
+        .fanout = &d->fanout,
     };
     engine_init(&d->engine, d->ring, c, &engine_events);
     d->positions.ring = d->ring;
@@ -467,7 +416,7 @@ static int wire(struct daemon *d)
     d->grace_op.done = on_grace_over;
     d->meters.outputs_shorter = d->outputs_shorter;
     d->meters.ring = d->ring;
-    d->meters.sink = d->sink;
+    d->meters.fanout = &d->fanout;
     d->meters.gather = &d->gather;
     d->meters.engine = &d->engine;
     d->meters.containers = &d->containers;
@@ -525,6 +474,7 @@ static void run(struct daemon *d)
     if (atomic_load(&signals_seen) > 0)
         ring_wake(d->ring);
     open_admin(d);
+    fanout_start(&d->fanout);
     engine_start(&d->engine);
     r = ring_run(d->ring, on_pass_end, d);
     atomic_store(&signal_ring, NULL);
@@ -552,7 +502,7 @@ int daemon_run(const struct config *config)
     catch_signals();
     if (open_ring(&d) < 0)
         return EXIT_REFUSED;
-    if (open_sink(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {
+    if (open_sinks(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {
         d.exit_code = EXIT_FAILED;
     } else {
         run(&d);
@@ -560,7 +510,7 @@ int daemon_run(const struct config *config)
         containers_finish(&d.containers);
         meters_finish(&d.meters);
     }
-    sink_destroy(d.sink);
+    sinks_destroy(&d.sinks);
     positions_finish(&d.positions);
     ring_destroy(d.ring);
     batch_free_kept();

@@ -3,54 +3,35 @@
 
 #include <errno.h>
 
-#include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
 
-static void on_settled(void *ctx, struct batch *b)
+static void on_settled(void *ctx, struct batch *claim)
 {
     struct gather *g = ctx;
 
-    g->lines_settled += b->count;
+    g->lines_settled += claim->count;
     g->outstanding--;
-    if (b->serial <= g->barrier)
+    if (claim->serial <= g->barrier)
         g->before_barrier--;
-    if (g->handed_over - b->serial < GATHER_TIMES)
-        g->on_settled(g->ctx,
-                      clock_mono_ns() - g->handed_over_at_mono_ns[b->serial % GATHER_TIMES]);
 }
 
-static void bound(struct gather *g)
-{
-    size_t max = (size_t)g->config->queue_max_bytes;
-    bool pause = g->sink->queued_bytes > (g->paused ? max / 2 : max);
-
-    if (pause == g->paused)
-        return;
-    if (pause)
-        g->paused_at_mono_ns = clock_mono_ns();
-    else
-        g->paused_ns += clock_mono_ns() - g->paused_at_mono_ns;
-    g->paused = pause;
-    g->pauses += pause;
-    g->on_pause(g->ctx, pause);
-}
-
-int gather_line(struct gather *g, struct source *source, const struct line *line)
+int gather_line(struct gather *g, struct source *source, const struct line *line, unsigned flags)
 {
     int r;
 
     if (!g->open) {
-        g->open = batch_create(on_settled, g);
+        g->open = batch_create(NULL, NULL);
         if (!g->open)
             return -ENOMEM;
     }
     if (line->heap) {
-        r = batch_adopt(g->open, source, line->stream, line->ts_ns, line->flags, line->heap->data,
-                        line->bytes.len, line->heap->cap);
+        r = batch_adopt(g->open, source, line->stream, line->ts_ns, line->flags | flags,
+                        line->heap->data, line->bytes.len, line->heap->cap);
         if (r == 0)
             *line->heap = (struct buf){0};
     } else {
-        r = batch_append(g->open, source, line->stream, line->ts_ns, line->flags, line->bytes);
+        r = batch_append(g->open, source, line->stream, line->ts_ns, line->flags | flags,
+                         line->bytes);
     }
     if (r < 0)
         return r;
@@ -64,22 +45,19 @@ int gather_line(struct gather *g, struct source *source, const struct line *line
 
 void gather_hand_over(struct gather *g)
 {
-    struct batch *b = g->open;
+    struct batch *b = g->open, *claim;
 
     if (!b)
+        return;
+    claim = batch_share(b, on_settled, g);
+    if (!claim)
         return;
     g->open = NULL;
     g->handed_over = b->serial;
     g->outstanding++;
-    g->handed_over_at_mono_ns[b->serial % GATHER_TIMES] = clock_mono_ns();
-    sink_submit(g->sink, b);
+    fanout_hand_over(g->fanout, b, claim);
+    batch_unref(claim);
     batch_unref(b);
-    bound(g);
-}
-
-void gather_progress(struct gather *g)
-{
-    bound(g);
 }
 
 void gather_set_barrier(struct gather *g)
@@ -95,12 +73,7 @@ bool gather_is_settled(struct gather *g)
         return false;
     if (g->sync_owed) {
         g->sync_owed = false;
-        sink_sync(g->sink);
+        fanout_sync(g->fanout);
     }
-    return !g->sink->syncing;
-}
-
-int64_t gather_paused_ns(const struct gather *g)
-{
-    return g->paused_ns + (g->paused ? clock_mono_ns() - g->paused_at_mono_ns : 0);
+    return !fanout_is_syncing(g->fanout);
 }

@@ -134,17 +134,18 @@ void meters_container_heartbeat(struct meters *m, struct container *c)
         metric_add(c->meters.heartbeats, 1);
 }
 
-static struct metric_series *send_duration(struct meters *m)
+static struct metric_series *send_duration(struct meters *m, const struct outbox *o)
 {
-    if (!m->send_duration)
-        m->send_duration =
-            metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, m->sink->ops->kind);
-    return m->send_duration;
+    struct metric_series **series = &m->send_duration[o->options.number];
+
+    if (!*series)
+        *series = metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, o->sink->ops->kind);
+    return *series;
 }
 
-void meters_settled(struct meters *m, int64_t after_ns)
+void meters_settled(struct meters *m, const struct outbox *o, int64_t after_ns)
 {
-    metric_observe(send_duration(m), seconds(after_ns));
+    metric_observe(send_duration(m, o), seconds(after_ns));
 }
 
 /* ---- /metrics ---- */
@@ -152,6 +153,37 @@ void meters_settled(struct meters *m, int64_t after_ns)
 static bool is_followed(const struct container *c)
 {
     return c->state == CONTAINER_READING;
+}
+
+/* What became of a container's lines. */
+static void fill_accounts(struct meters *m, struct container *c)
+{
+    for (size_t i = 0; c->tally && i < m->fanout->count; i++) {
+        const struct account *a = &c->tally->of[i];
+        const char *sink = m->fanout->outboxes[i].options.name;
+        const struct {
+            enum metric_id id;
+            uint64_t value;
+            bool always;
+        } shown[] = {
+            {METRIC_CONTAINER_RECORDS_SETTLED, a->settled, true},
+            {METRIC_CONTAINER_RECORDS_QUEUED, a->queued, true},
+            {METRIC_CONTAINER_RECORDS_SPOOLED, a->spooled, m->fanout->outboxes[i].spool_turns > 0},
+            {METRIC_CONTAINER_RECORDS_FOUND, a->found, a->found > 0},
+        };
+
+        for (size_t n = 0; n < ARRAY_SIZE(shown); n++)
+            if (shown[n].always)
+                metric_set(metrics_series(m->metrics, &c->meters.group, shown[n].id, c->id_short,
+                                          c->name, sink),
+                           (double)shown[n].value);
+        for (size_t why = 0; why < LOST_REASON_COUNT; why++)
+            if (a->lost[why] > 0)
+                metric_set(metrics_series(m->metrics, &c->meters.group,
+                                          METRIC_CONTAINER_RECORDS_LOST, c->id_short, c->name, sink,
+                                          lost_reason_name((enum lost_reason)why)),
+                           (double)a->lost[why]);
+    }
 }
 
 static void fill_container(struct meters *m, struct container *c, int64_t now_ns)
@@ -172,6 +204,7 @@ static void fill_container(struct meters *m, struct container *c, int64_t now_ns
     metric_set(cm->reread_bytes,
                (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0)));
     metric_set(cm->processed, (double)c->lines);
+    fill_accounts(m, c);
 }
 
 static unsigned fill_containers(struct meters *m)
@@ -225,34 +258,64 @@ static void fill_ring(struct meters *m, uint64_t *ret_in_flight)
     set(m, METRIC_RING_ENTERS, (double)r->enters);
 }
 
+static void fill_sink(struct meters *m, const struct outbox *o)
+{
+    static const char *const states[] = {"ok", "retrying", "suspended"};
+    const struct account *a = &m->fanout->tallies.total[o->options.number];
+    const char *name = o->options.name, *kind = o->sink->ops->kind;
+    double limit = (double)o->options.queue_max_bytes;
+    double held = (double)outbox_held_bytes(o);
+    double lost = 0;
+
+    (void)send_duration(m, o); /* there before anything has settled */
+    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_FOUND, name), (double)a->found);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_SETTLED, name), (double)a->settled);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_QUEUED, name), (double)a->queued);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_SPOOLED, name), (double)a->spooled);
+    for (size_t why = 0; why < LOST_REASON_COUNT; why++) {
+        metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_LOST, name,
+                                  lost_reason_name((enum lost_reason)why)),
+                   (double)a->lost[why]);
+        lost += (double)a->lost[why];
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+        metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_STATE, name, states[i]),
+                   o->sink->state == (enum sink_state)i);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_SPOOLING, name), o->spooling);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_BYTES, name), held);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_LIMIT_BYTES, name), limit);
+    /* By kind, as the users of the original know them. */
+    metric_add(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"),
+               (double)a->settled);
+    metric_add(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), lost);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind),
+               MIN(held / limit, 1));
+}
+
 static void fill_records(struct meters *m)
 {
-    struct gather *g = m->gather;
-    const char *kind = m->sink->ops->kind;
-    double limit = (double)m->config->queue_max_bytes;
-    double queued = (double)m->sink->queued_bytes;
-    double lost = (double)m->sink->records_lost;
-    double settled = (double)g->lines_settled - lost;
+    const struct fanout *f = m->fanout;
+    double errors = 0, sync_errors = 0, held = (double)fanout_held_bytes(f), limit = 0;
 
-    (void)send_duration(m); /* there before anything has settled */
-    set(m, METRIC_RECORDS_READ, (double)g->lines);
-    set(m, METRIC_RECORDS_SETTLED, settled);
-    set(m, METRIC_RECORDS_QUEUED, (double)g->lines - settled - lost);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_RECORDS_LOST, "stopped"), lost);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"), settled);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), lost);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "write_failed"),
-               (double)m->sink->errors);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "sync_failed"),
-               (double)m->sink->sync_errors);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_SIZE, "dispatcher", "memory"), queued);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind),
-               MIN(queued / limit, 1));
-    set(m, METRIC_DISPATCHER_UTILIZATION, MIN(queued / limit, 1));
-    set(m, METRIC_QUEUE_BYTES, queued);
-    set(m, METRIC_QUEUE_LIMIT_BYTES, limit);
-    set(m, METRIC_READING_PAUSES, (double)g->pauses);
-    set(m, METRIC_READING_PAUSED_SECONDS, seconds(gather_paused_ns(g)));
+    for (size_t i = 0; i < f->count; i++) {
+        const char *kind = f->outboxes[i].sink->ops->kind;
+
+        metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"), 0);
+        metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), 0);
+    }
+    for (size_t i = 0; i < f->count; i++) {
+        fill_sink(m, &f->outboxes[i]);
+        limit += (double)f->outboxes[i].options.queue_max_bytes;
+        errors += (double)f->outboxes[i].sink->errors;
+        sync_errors += (double)f->outboxes[i].sink->sync_errors;
+    }
+    set(m, METRIC_RECORDS_READ, (double)m->gather->lines);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "write_failed"), errors);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_ERRORS, "sink", "sync_failed"), sync_errors);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_QUEUE_SIZE, "dispatcher", "memory"), held);
+    set(m, METRIC_DISPATCHER_UTILIZATION, limit > 0 ? MIN(held / limit, 1) : 0);
+    set(m, METRIC_READING_PAUSES, (double)f->pauses);
+    set(m, METRIC_READING_PAUSED_SECONDS, seconds(fanout_paused_ns(f)));
 }
 
 static void fill_engine(struct meters *m)
@@ -316,25 +379,43 @@ void meters_fill(void *ctx, struct metrics *metrics)
 
 /* ---- /ready and /debug/streams ---- */
 
+static bool is_working(const struct sink *sink)
+{
+    return sink->last_error == 0 && sink->state == SINK_OK;
+}
+
+static void put_sinks(struct buf *json, const struct fanout *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const struct outbox *o = &f->outboxes[i];
+        const struct sink *sink = o->sink;
+
+        (void)buf_printf(json, "%s\"%s\":", i > 0 ? "," : "", o->options.name);
+        (void)json_append_string(json,
+                                 slice_str(is_working(sink)  ? "writing"
+                                           : sink->reason[0] ? sink->reason
+                                                             : strerrorname_np(-sink->last_error)));
+    }
+}
+
 bool meters_ready(void *ctx, struct buf *json)
 {
     struct meters *m = ctx;
     bool engine = engine_is_up(m->engine) && m->discovery->listed_once;
-    bool sink = m->sink->last_error == 0;
     bool positions = m->positions->error == 0;
-    bool ready = engine && sink && positions;
+    bool ready = engine && positions;
 
-    (void)buf_printf(json,
-                     "{\"ready\":%s,\"engine\":\"%s\",\"output\":\"%s\",\"positions\":\"%s\","
-                     "\"reading\":\"%s\",\"backend\":\"%s\"}\n",
-                     ready ? "true" : "false",
+    for (size_t i = 0; i < m->fanout->count; i++)
+        ready &= is_working(m->fanout->outboxes[i].sink);
+    (void)buf_printf(json, "{\"ready\":%s,\"engine\":\"%s\",\"sinks\":{", ready ? "true" : "false",
                      engine                    ? "connected"
                      : engine_is_up(m->engine) ? "listing"
-                                               : "unreachable",
-                     sink ? "writing" : strerrorname_np(-m->sink->last_error),
+                                               : "unreachable");
+    put_sinks(json, m->fanout);
+    (void)buf_printf(json, "},\"positions\":\"%s\",\"reading\":\"%s\",\"backend\":\"%s\"}\n",
                      positions ? (m->positions->enabled ? "saved" : "off")
                                : strerrorname_np(-m->positions->error),
-                     m->gather->paused ? "paused" : "open", ring_describe(m->ring));
+                     fanout_is_paused(m->fanout) ? "paused" : "open", ring_describe(m->ring));
     return ready;
 }
 

@@ -16,15 +16,15 @@ struct meters {
     struct metrics *metrics;
     struct ring *ring;
     const struct config *config;
-    struct sink *sink;
+    struct fanout *fanout;
     struct gather *gather;
     struct engine *engine;
     struct containers *containers;
     struct discovery *discovery;
     struct positions *positions;
     int64_t started_at_ns;
-    uint64_t outputs_shorter;            /* found at the start */
-    struct metric_series *send_duration; /* NULL: nothing has settled yet */
+    uint64_t outputs_shorter;                       /* found at the start */
+    struct metric_series *send_duration[SINKS_MAX]; /* NULL: not asked for yet */
 };
 
 /** Returns 0 or -ENOMEM. The pointers are the caller's to set before the first fill. */
@@ -39,8 +39,8 @@ void meters_container_error(struct meters *m, struct container *c, const char *e
 void meters_container_heartbeat(struct meters *m, struct container *c);
 void meters_container_gone(struct meters *m, struct container *c);
 
-/** A batch of the sink has settled after this long. */
-void meters_settled(struct meters *m, int64_t after_ns);
+/** A batch has settled in this sink after this long. */
+void meters_settled(struct meters *m, const struct outbox *o, int64_t after_ns);
 
 /* admin.h's callbacks; ctx is the struct meters. */
 void meters_fill(void *ctx, struct metrics *metrics);

@@ -46,6 +46,7 @@ struct sink_file {
     struct sink sink;
     struct path_template *template;
     bool by_stream, by_day;
+    bool is_continued;
     struct output_set set;
     struct keeper keeper;
     struct sink_file_stats stats;
@@ -227,6 +228,15 @@ static int encode_record(struct sink_file *s, const struct record *r)
     return 0;
 }
 
+static int take_record(struct sink_file *s, const struct record *r)
+{
+    if (unlikely(r->flags & RECORD_WRITTEN) && s->is_continued) {
+        s->sink.queued_bytes -= r->len;
+        return 0;
+    }
+    return encode_record(s, r);
+}
+
 /** Encodes what is in the inbox, as far as memory goes; the tick and each progress come back for
  * the rest. */
 static void drain_inbox(struct sink_file *s)
@@ -236,7 +246,7 @@ static void drain_inbox(struct sink_file *s)
 
     while (r == 0 && (batch = inbox_first(&s->inbox))) {
         while (s->inbox.next_record < batch->count) {
-            r = encode_record(s, &batch->records[s->inbox.next_record]);
+            r = take_record(s, &batch->records[s->inbox.next_record]);
             if (r < 0) {
                 count_no_memory(s);
                 break;
@@ -541,6 +551,7 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
         (void)file_destroy(&s->sink);
         return r;
     }
+    s->is_continued = options->is_continued;
     s->set.dir_fd = r;
     s->set.sink = &s->sink;
     s->set.rotate_bytes = options->rotate_bytes > 0 ? (uint64_t)options->rotate_bytes : 0;

@@ -343,7 +343,8 @@ static void test_readiness_names_what_is_missing(void **state)
     port = admin_peer_port(w);
     say_many(s, "line", 3);
     world_wait_all(w);
-    wait_page(w, port, "/ready", 200, "\"engine\":\"connected\",\"output\":\"writing\"");
+    wait_page(w, port, "/ready", 200,
+              "\"engine\":\"connected\",\"sinks\":{\"output\":\"writing\"}");
     assert_int_equal(0, sim_engine_stop(w->sim, SIM_STOP_KILL));
     wait_page(w, port, "/ready", 503, "\"engine\":\"unreachable\"");
     wait_page(w, port, "/health", 200, "OK");

@@ -16,7 +16,7 @@
 #include "ringtail/base/table.h"
 
 #define METRIC_PREFIX "log_capturer_"
-#define METRIC_LABELS_MAX 3
+#define METRIC_LABELS_MAX 4
 
 /** In the order of the table and of /metrics. The comment behind each names its labels. */
 enum metric_id {
@@ -50,17 +50,26 @@ enum metric_id {
     METRIC_ERRORS,         /* component, error_type */
     METRIC_RECORDS_READ,
     METRIC_RECORDS_FILTERED,
-    METRIC_RECORDS_SETTLED,
-    METRIC_RECORDS_LOST, /* reason */
-    METRIC_RECORDS_QUEUED,
+    METRIC_RECORDS_FOUND,             /* sink */
+    METRIC_RECORDS_SETTLED,           /* sink */
+    METRIC_RECORDS_LOST,              /* sink, reason */
+    METRIC_RECORDS_QUEUED,            /* sink */
+    METRIC_RECORDS_SPOOLED,           /* sink */
+    METRIC_CONTAINER_RECORDS_FOUND,   /* container_id, container_name, sink */
+    METRIC_CONTAINER_RECORDS_SETTLED, /* container_id, container_name, sink */
+    METRIC_CONTAINER_RECORDS_LOST,    /* container_id, container_name, sink, reason */
+    METRIC_CONTAINER_RECORDS_QUEUED,  /* container_id, container_name, sink */
+    METRIC_CONTAINER_RECORDS_SPOOLED, /* container_id, container_name, sink */
 
     /* Queue */
     METRIC_DISPATCHER_UTILIZATION,
-    METRIC_QUEUE_SIZE, /* component, queue_type */
-    METRIC_QUEUE_BYTES,
-    METRIC_QUEUE_LIMIT_BYTES,
+    METRIC_QUEUE_SIZE,         /* component, queue_type */
+    METRIC_QUEUE_BYTES,        /* sink */
+    METRIC_QUEUE_LIMIT_BYTES,  /* sink */
     METRIC_SINK_UTILIZATION,   /* sink_type */
     METRIC_SINK_SEND_DURATION, /* sink_type */
+    METRIC_SINK_STATE,         /* sink, state */
+    METRIC_SINK_SPOOLING,      /* sink */
     METRIC_READING_PAUSES,
     METRIC_READING_PAUSED_SECONDS,
 

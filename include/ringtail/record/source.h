@@ -17,6 +17,7 @@
 struct source {
     uint32_t refs;
     uint64_t batch_seen; /* serial of the last batch that took a reference (record/batch.c's) */
+    uint64_t counted;    /* 0 but while a batch's records are counted (deliver/tally.c's) */
     struct slice id;     /* 64 hex digits, NUL-terminated */
     struct slice name;   /* NUL-terminated, as the Engine gave it, without the slash */
     struct slice image;  /* NUL-terminated */

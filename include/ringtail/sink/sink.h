@@ -132,6 +132,7 @@ struct sink_file_options {
     sink_file_fn on_moved;  /* its path is, or will be, another file's */
     void *ctx;
     bool sync;           /* sink_sync does something, and a file is synced before it is closed */
+    bool is_continued;   /* what a crash left in the files is known: RECORD_WRITTEN is left out */
     bool wait_for_saves; /* sink_file_saved will be called: see there */
 };
 

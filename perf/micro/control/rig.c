@@ -36,9 +36,9 @@ static void on_pause(void *ctx, bool paused)
     bench_require(!paused); /* nothing is ever queued here */
 }
 
-static void on_settled(void *ctx, int64_t after_ns)
+static void on_settled(void *ctx, const struct outbox *o, int64_t after_ns)
 {
-    meters_settled(ctx, after_ns);
+    meters_settled(ctx, o, after_ns);
 }
 
 static void add_container(struct rig *rig, size_t number)
@@ -89,20 +89,29 @@ struct rig *rig_create(size_t containers_count, bool with_positions)
     rig->engine.version = API_VERSION_NEWEST;
     rig->engine.state = ENGINE_UP;
     bench_require(meters_init(&rig->meters, &rig->config) == 0);
-    rig->gather = (struct gather){
-        .config = &rig->config,
-        .sink = &rig->sink,
-        .on_pause = on_pause,
-        .on_settled = on_settled,
-        .ctx = &rig->meters,
-    };
+    bench_require(fanout_init(&rig->fanout, 1, NULL,
+                              &(struct fanout_events){
+                                  .on_pause = on_pause,
+                                  .on_settled = on_settled,
+                                  .ctx = &rig->meters,
+                              }) == 0);
+    rig->sink.events = fanout_sink_events(&rig->fanout);
+    bench_require(fanout_add(&rig->fanout,
+                             &(struct outbox_options){
+                                 .name = "output",
+                                 .queue_max_bytes = (size_t)rig->config.queue_max_bytes,
+                                 .window_bytes = SIZE_MAX,
+                                 .is_local = true,
+                             },
+                             false, &rig->sink) == 0);
+    rig->gather = (struct gather){.config = &rig->config, .fanout = &rig->fanout};
     open_positions(rig, with_positions);
     discovery_init(&rig->discovery, &rig->engine, &rig->containers);
     bench_require(containers_init(&rig->containers, rig->ring, &rig->engine, &rig->gather,
                                   &rig->positions, &rig->meters, &rig->config) == 0);
     rig->containers.floor_ns = INT64_MIN;
     rig->meters.ring = rig->ring;
-    rig->meters.sink = &rig->sink;
+    rig->meters.fanout = &rig->fanout;
     rig->meters.gather = &rig->gather;
     rig->meters.engine = &rig->engine;
     rig->meters.containers = &rig->containers;
@@ -122,6 +131,7 @@ void rig_destroy(struct rig *rig)
     containers_finish(&rig->containers);
     discovery_finish(&rig->discovery);
     positions_finish(&rig->positions);
+    fanout_finish(&rig->fanout);
     meters_finish(&rig->meters);
     buf_finish(&rig->encoded);
     config_finish(&rig->config);

@@ -22,6 +22,7 @@ struct rig {
     struct sink sink;
     struct buf encoded;        /* of the batches since it was emptied */
     size_t encoded_bytes_kept; /* emptied before a record when it is longer */
+    struct fanout fanout;
     struct gather gather;
     struct engine engine;
     struct discovery discovery;

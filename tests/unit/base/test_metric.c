@@ -272,8 +272,8 @@ static void test_numbers_are_written_as_scripts_and_prometheus_read_them(void **
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char line[128];
 
-        metric_set(metrics_plain(f->metrics, METRIC_QUEUE_BYTES), cases[i].value);
-        (void)snprintf(line, sizeof line, METRIC_PREFIX "queue_bytes %s", cases[i].text);
+        metric_set(metrics_plain(f->metrics, METRIC_RESIDENT_BYTES), cases[i].value);
+        (void)snprintf(line, sizeof line, METRIC_PREFIX "resident_memory_bytes %s", cases[i].text);
         assert_has_line(text_at(f, 0), line);
     }
 }

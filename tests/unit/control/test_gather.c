@@ -1,4 +1,4 @@
-/* Lines gathered into batches for a sink that does as it is told. */
+/* Lines gathered into batches, for one sink that does as it is told. */
 #include "control/gather.h"
 
 #include <setjmp.h>
@@ -13,7 +13,6 @@
 
 #include "ringtail/base/macros.h"
 
-#define QUEUE_MAX 10000
 #define BATCH_BYTES 1000
 #define BATCHES_MAX 256
 
@@ -29,10 +28,10 @@ struct slow_sink {
 struct fixture {
     struct config config;
     struct slow_sink slow;
+    struct fanout fanout;
     struct gather gather;
     struct source *source;
-    unsigned pauses, resumes, settled;
-    bool paused;
+    unsigned settled;
 };
 
 static void slow_submit(struct sink *sink, struct batch *batch)
@@ -58,15 +57,10 @@ static const struct sink_ops slow_ops = {.kind = "slow", .submit = slow_submit, 
 
 static void on_pause(void *ctx, bool paused)
 {
-    struct fixture *f = ctx;
-
-    assert_true(paused != f->paused); /* each is told once */
-    f->paused = paused;
-    f->pauses += paused;
-    f->resumes += !paused;
+    fail(); /* the queue has room */
 }
 
-static void on_settled(void *ctx, int64_t after_ns)
+static void on_settled(void *ctx, const struct outbox *o, int64_t after_ns)
 {
     struct fixture *f = ctx;
 
@@ -79,16 +73,21 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
-    f->config.queue_max_bytes = QUEUE_MAX;
     f->config.queue_batch_bytes = BATCH_BYTES;
     f->slow.sink.ops = &slow_ops;
-    f->gather = (struct gather){
-        .config = &f->config,
-        .sink = &f->slow.sink,
-        .on_pause = on_pause,
-        .on_settled = on_settled,
-        .ctx = f,
-    };
+    assert_int_equal(0, fanout_init(&f->fanout, 1, NULL,
+                                    &(struct fanout_events){
+                                        .on_pause = on_pause, .on_settled = on_settled, .ctx = f}));
+    f->slow.sink.events = fanout_sink_events(&f->fanout);
+    assert_int_equal(0, fanout_add(&f->fanout,
+                                   &(struct outbox_options){
+                                       .name = "slow",
+                                       .queue_max_bytes = SIZE_MAX,
+                                       .window_bytes = SIZE_MAX,
+                                       .is_local = true,
+                                   },
+                                   false, &f->slow.sink));
+    f->gather = (struct gather){.config = &f->config, .fanout = &f->fanout};
     f->source = source_create(slice_str("id"), slice_str("name"), slice_str("image"));
     assert_non_null(f->source);
     *state = f;
@@ -104,7 +103,6 @@ static void settle_one(struct fixture *f)
     assert_true(s->first <= s->count);
     s->sink.queued_bytes -= b->bytes;
     batch_unref(b);
-    gather_progress(&f->gather);
 }
 
 static int teardown(void **state)
@@ -116,6 +114,7 @@ static int teardown(void **state)
         settle_one(f);
     assert_int_equal(f->gather.lines, f->gather.lines_settled);
     assert_int_equal(f->slow.count, f->settled);
+    fanout_finish(&f->fanout);
     assert_null(source_unref(f->source));
     batch_free_kept();
     free(f);
@@ -131,7 +130,7 @@ static void gather_text(struct fixture *f, const char *text)
         .bytes = slice_str(text),
     };
 
-    assert_int_equal(0, gather_line(&f->gather, f->source, &line));
+    assert_int_equal(0, gather_line(&f->gather, f->source, &line, 0));
 }
 
 /* A batch's worth of bytes. */
@@ -194,34 +193,11 @@ static void test_a_line_in_a_buffer_of_its_own_is_taken_without_copying(void **s
     data = heap.data;
     line.heap = &heap;
     line.bytes = buf_slice(&heap);
-    assert_int_equal(0, gather_line(&f->gather, f->source, &line));
+    assert_int_equal(0, gather_line(&f->gather, f->source, &line, 0));
     assert_null(heap.data);
     assert_ptr_equal(data, f->gather.open->records[0].data);
     assert_int_equal(15, f->gather.open->records[0].len);
     assert_int_equal(RECORD_PARTIAL, f->gather.open->records[0].flags);
-}
-
-static void test_reading_pauses_when_the_queue_is_full_and_resumes_at_half(void **state)
-{
-    struct fixture *f = *state;
-
-    for (unsigned times = 1; times <= 3; times++) {
-        while (f->slow.sink.queued_bytes < QUEUE_MAX)
-            gather_much(f);
-        assert_int_equal(times - 1, f->pauses);
-        gather_much(f);
-        assert_true(f->paused);
-        assert_true(gather_paused_ns(&f->gather) >= 0);
-        gather_much(f); /* what was on its way still comes */
-        while (f->slow.sink.queued_bytes > QUEUE_MAX / 2) {
-            assert_int_equal(times - 1, f->resumes);
-            assert_true(f->paused);
-            settle_one(f);
-        }
-        assert_int_equal(times, f->pauses);
-        assert_int_equal(times, f->resumes);
-        assert_int_equal(times, f->gather.pauses);
-    }
 }
 
 static void test_the_barrier_stands_until_all_before_it_has_settled(void **state)
@@ -272,7 +248,6 @@ int main(void)
         GATHERING(test_lines_wait_in_the_open_batch_until_it_is_handed_over),
         GATHERING(test_a_full_batch_is_handed_over_at_once),
         GATHERING(test_a_line_in_a_buffer_of_its_own_is_taken_without_copying),
-        GATHERING(test_reading_pauses_when_the_queue_is_full_and_resumes_at_half),
         GATHERING(test_the_barrier_stands_until_all_before_it_has_settled),
         GATHERING(test_the_barrier_stands_until_the_sink_has_synced),
     };

@@ -1,0 +1,242 @@
+#include "fake_spool.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ringtail/base/macros.h"
+
+#define CURSORS_MAX 4
+
+struct spool_cursor {
+    struct spool *spool;
+    char name[32];
+    uint64_t place;
+};
+
+struct kept {
+    struct list link;
+    struct batch *batch;
+    uint64_t begin, end;
+    uint32_t sinks;
+};
+
+struct spool {
+    struct list kept, appends, reads;
+    size_t bytes_max, bytes;
+    uint64_t end, durable_end;
+    struct spool_cursor cursors[CURSORS_MAX];
+    unsigned cursors_count;
+    struct spool_stats stats;
+    bool read_fails;
+    int read_res;
+};
+
+/* A read that waits. */
+struct waiting {
+    struct list link;
+    struct spool_read *read;
+    const struct spool_cursor *cursor;
+    uint64_t place;
+};
+
+struct spool *fake_spool_create(size_t bytes_max)
+{
+    struct spool *s = calloc(1, sizeof *s);
+
+    assert_non_null(s);
+    s->bytes_max = bytes_max;
+    list_init(&s->kept);
+    list_init(&s->appends);
+    list_init(&s->reads);
+    return s;
+}
+
+static void forget(struct spool *s, struct kept *k)
+{
+    s->bytes -= k->batch->bytes;
+    list_remove(&k->link);
+    (void)batch_unref(k->batch);
+    free(k);
+}
+
+void fake_spool_destroy(struct spool *s)
+{
+    assert_true(list_is_empty(&s->appends) && list_is_empty(&s->reads));
+    LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link)
+        forget(s, k);
+    free(s);
+}
+
+static struct batch *copy_of(const struct batch *b)
+{
+    struct batch *copy = batch_create(NULL, NULL);
+
+    assert_non_null(copy);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct record *r = &b->records[i];
+
+        assert_int_equal(0, batch_append(copy, r->source, (enum record_stream)r->stream, r->ts_ns,
+                                         r->flags, slice_of(r->data, r->len)));
+    }
+    return copy;
+}
+
+int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch, uint32_t sinks)
+{
+    struct kept *k;
+
+    if (s->bytes + batch->bytes > s->bytes_max)
+        return -ENOSPC;
+    k = calloc(1, sizeof *k);
+    assert_non_null(k);
+    k->batch = copy_of(batch);
+    k->sinks = sinks;
+    k->begin = a->begin = s->end;
+    k->end = a->end = s->end += batch->bytes + 1;
+    a->batch = batch_ref(batch);
+    s->bytes += batch->bytes;
+    s->stats.writing_bytes += batch->bytes;
+    list_append(&s->kept, &k->link);
+    list_append(&s->appends, &a->link);
+    return 0;
+}
+
+uint64_t spool_end(const struct spool *s)
+{
+    return s->end;
+}
+
+struct spool_cursor *spool_cursor_get(struct spool *s, const char *name)
+{
+    struct spool_cursor *c;
+
+    for (unsigned i = 0; i < s->cursors_count; i++)
+        if (strcmp(s->cursors[i].name, name) == 0)
+            return &s->cursors[i];
+    assert_true(s->cursors_count < CURSORS_MAX);
+    c = &s->cursors[s->cursors_count++];
+    *c = (struct spool_cursor){.spool = s, .place = SPOOL_NOTHING};
+    strcpy(c->name, name);
+    return c;
+}
+
+unsigned spool_cursor_number(const struct spool_cursor *c)
+{
+    return (unsigned)(c - c->spool->cursors);
+}
+
+static bool is_wanted(const struct spool *s, const struct kept *k)
+{
+    for (unsigned i = 0; i < s->cursors_count; i++)
+        if (s->cursors[i].place < k->end)
+            return true;
+    return false;
+}
+
+void spool_cursor_set(struct spool_cursor *c, uint64_t place)
+{
+    c->place = place;
+    LIST_FOR_EACH_ENTRY (k, &c->spool->kept, struct kept, link) {
+        if (is_wanted(c->spool, k) || k->end > c->spool->durable_end)
+            break;
+        forget(c->spool, k);
+    }
+}
+
+uint64_t spool_cursor_place(const struct spool_cursor *c)
+{
+    return c->place;
+}
+
+void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
+                     uint64_t place, size_t bytes_max)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    assert_true(place < s->end);
+    *w = (struct waiting){.read = r, .cursor = c, .place = place};
+    list_append(&s->reads, &w->link);
+}
+
+const struct spool_stats *spool_stats_get(const struct spool *s)
+{
+    return &s->stats;
+}
+
+static void read_one(struct spool *s, struct waiting w)
+{
+    struct spool_read *r = w.read;
+
+    *r = (struct spool_read){.done = r->done, .begin = w.place, .end = w.place};
+    if (s->read_fails && s->read_res < 0) {
+        s->read_fails = false;
+        r->done(r, s->read_res);
+        return;
+    }
+    LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
+        if (k->begin < w.place)
+            continue;
+        r->begin = k->begin;
+        r->end = k->end;
+        if (!(k->sinks & BIT(spool_cursor_number(w.cursor))))
+            break;
+        if (s->read_fails)
+            r->skipped = k->batch->count;
+        else
+            r->batch = copy_of(k->batch);
+        s->read_fails = false;
+        break;
+    }
+    r->done(r, r->end == w.place ? -ENODATA : 0);
+}
+
+bool fake_spool_step(struct spool *s)
+{
+    struct list *link = list_pop(&s->appends);
+
+    if (link) {
+        struct spool_append *a = container_of(link, struct spool_append, link);
+        struct batch *batch = a->batch;
+
+        s->stats.writing_bytes -= batch->bytes;
+        s->durable_end = a->end;
+        a->batch = NULL;
+        a->done(a);
+        (void)batch_unref(batch);
+        return true;
+    }
+    link = list_pop(&s->reads);
+    if (link) {
+        struct waiting w = *container_of(link, struct waiting, link);
+
+        free(container_of(link, struct waiting, link));
+        read_one(s, w);
+        return true;
+    }
+    return false;
+}
+
+void fake_spool_fail_read(struct spool *s, int res)
+{
+    s->read_fails = true;
+    s->read_res = res;
+}
+
+uint64_t fake_spool_records(const struct spool *s, const char *cursor)
+{
+    uint64_t records = 0;
+
+    for (unsigned i = 0; i < s->cursors_count; i++)
+        if (strcmp(s->cursors[i].name, cursor) == 0) {
+            LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link)
+                if (k->sinks & BIT(i) && k->begin >= s->cursors[i].place)
+                    records += k->batch->count;
+        }
+    return records;
+}

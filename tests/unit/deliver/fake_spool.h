@@ -1,0 +1,21 @@
+/*
+ * A spool in memory, behind the real one's header: appends and reads are done when the test says
+ * so. Links in place of the spool room. A batch that was appended is one segment of its own.
+ */
+#pragma once
+
+#include "ringtail/spool/spool.h"
+
+struct spool *fake_spool_create(size_t bytes_max);
+
+/** Asserts that nothing is under way. */
+void fake_spool_destroy(struct spool *s);
+
+/** Carries out the oldest append or read. False when there is none. */
+bool fake_spool_step(struct spool *s);
+
+/** The next read fails with this, or (0) finds its records damaged. */
+void fake_spool_fail_read(struct spool *s, int res);
+
+/** Records that are kept for the sink. */
+uint64_t fake_spool_records(const struct spool *s, const char *cursor);
