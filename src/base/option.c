@@ -754,16 +754,19 @@ int option_put_member(const struct option_place *p, struct buf *out)
                       p->within ? p->within->name : p->section->table->items[0].name);
 }
 
-/** `--set NAME=VALUE` or `file:line:column: NAME`: what is wrong or to be said comes behind it. */
-static int put_origin(const struct option *o, const struct option_origin *origin, struct slice name,
-                      struct slice value, struct buf *out)
+int option_put_origin(const struct option_origin *origin, struct buf *out)
 {
-    int r;
-
     if (origin->file)
-        r = buf_printf(out, "%s:%zu:%zu: ", origin->file, origin->line, origin->column);
-    else
-        r = buf_printf(out, "%s ", origin->where);
+        return buf_printf(out, "%s:%zu:%zu: ", origin->file, origin->line, origin->column);
+    return buf_printf(out, "%s ", origin->where);
+}
+
+/** `--set NAME=VALUE` or `file:line:column: NAME`: what is wrong or to be said comes behind it. */
+static int put_setting(const struct option *o, const struct option_origin *origin,
+                       struct slice name, struct slice value, struct buf *out)
+{
+    int r = option_put_origin(origin, out);
+
     if (r == 0)
         r = option_put_foreign(name, out);
     if (r == 0 && !origin->file && o)
@@ -802,7 +805,7 @@ int option_apply(const struct option *o, void *values, const struct option_origi
         option_mark_given(o, values);
     if (set == 0 && remark.len == 0)
         return 0;
-    r = put_origin(o, origin, name, value, &text);
+    r = put_setting(o, origin, name, value, &text);
     if (r == 0)
         r = set == 0 ? buf_append_slice(&text, buf_slice(&remark))
                      : put_refusal(o, origin, value, &remark, &text);
@@ -822,7 +825,7 @@ static int refuse_name(const struct option_table *t, const struct option_place *
                        const struct option_origin *origin, struct option_problems *problems)
 {
     RT_CLEANUP(buf_finish) struct buf text = {0};
-    int r = put_origin(NULL, origin, p->path, (struct slice){0}, &text);
+    int r = put_setting(NULL, origin, p->path, (struct slice){0}, &text);
 
     if (r == 0 && option_place_is_group(p)) {
         r = buf_append_str(&text, "this is a group of options, such as \"");

@@ -63,6 +63,9 @@ struct option_origin {
     const char *where; /* not in a file: `--set`; constant */
 };
 
+/** `file:line:column: ` or `--set `. */
+int option_put_origin(const struct option_origin *origin, struct buf *out);
+
 /**
  * Keeps a setting of an instance for options_complete. `option` NULL: it was only named. Takes the
  * items of `list`; NULL: `value` is what was given.

@@ -119,13 +119,6 @@ static int setting_init(struct option_setting *s, const struct option_place *p,
     return s->value && (s->file || !origin->file) ? 0 : -ENOMEM;
 }
 
-static int put_origin(const struct option_origin *origin, struct buf *out)
-{
-    if (origin->file)
-        return buf_printf(out, "%s:%zu:%zu: ", origin->file, origin->line, origin->column);
-    return buf_printf(out, "%s ", origin->where);
-}
-
 /** The index of the name, which is new or not; its count when there are too many. */
 static int name_find(struct option_pending *p, struct slice name, size_t *ret)
 {
@@ -146,7 +139,7 @@ static int refuse_instance(const struct option_place *p, const struct option_ori
                            struct option_problems *problems)
 {
     RT_CLEANUP(buf_finish) struct buf text = {0};
-    int r = put_origin(origin, &text);
+    int r = option_put_origin(origin, &text);
 
     if (r == 0)
         r = option_put_foreign(p->path, &text);
@@ -216,7 +209,7 @@ static int add_problem(struct maker *m, const struct option_setting *s, const ch
 {
     RT_CLEANUP(buf_finish) struct buf text = {0};
     va_list ap;
-    int r = put_origin(&s->origin, &text);
+    int r = option_put_origin(&s->origin, &text);
 
     if (r == 0)
         r = buf_printf(&text, "%s.%s", m->section->name, m->pending->names[m->instance]);

@@ -15,6 +15,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/codec/compress.h"
 #include "ringtail/control/config.h"
+#include "ringtail/spool/spool.h"
 
 struct fixture {
     struct config config;
@@ -574,6 +575,41 @@ static void test_compression_is_what_this_build_has(void **state)
                         finish(f));
 }
 
+static void test_choices_are_in_the_order_of_their_enums(void **state)
+{
+    struct fixture *f = *state;
+    const struct sink_config *s;
+
+    for (size_t i = 0; type_names()[i]; i++)
+        add(f, type_names()[i], type_names()[i]);
+    give(f, "file", "rotate_compression", "gzip");
+    give(f, "file", "sync", "positions");
+    give(f, "stdout", "queue.policy", "drop_newest");
+    give(f, "loki", "queue.policy", "drop_oldest");
+    give(f, "loki", "compression", "none");
+    give(f, "http", "format", "text");
+    give(f, "otlp", "encoding", "json");
+    give(f, "kafka", "compression", "snappy");
+    give(f, "kafka", "sasl.mechanism", "SCRAM-SHA-512");
+    give(f, "kafka", "sasl.user", "me");
+    give(f, "kafka", "sasl.password", "env:SINK_SECRET");
+    set_good(f, "spool.sync", "always");
+    assert_string_equal("", finish(f));
+    s = f->config.sinks;
+    assert_int_equal(COMPRESSION_GZIP, s[SINK_TYPE_FILE].rotate_compression);
+    assert_int_equal(OUTPUT_SYNC_POSITIONS, s[SINK_TYPE_FILE].sync);
+    assert_int_equal(QUEUE_DROP_NEWEST, s[SINK_TYPE_STDOUT].queue_policy);
+    assert_int_equal(QUEUE_DROP_OLDEST, s[SINK_TYPE_LOKI].queue_policy);
+    assert_int_equal(COMPRESSION_NONE, s[SINK_TYPE_LOKI].compression);
+    assert_int_equal(HTTP_FORMAT_TEXT, s[SINK_TYPE_HTTP].http_format);
+    assert_int_equal(OTLP_ENCODING_JSON, s[SINK_TYPE_OTLP].otlp_encoding);
+    assert_int_equal(KAFKA_COMPRESSION_SNAPPY, s[SINK_TYPE_KAFKA].kafka_compression);
+    assert_int_equal(SASL_SCRAM_SHA_512, s[SINK_TYPE_KAFKA].sasl_mechanism);
+    assert_string_equal("snappy", config_kafka_compressions[KAFKA_COMPRESSION_SNAPPY]);
+    assert_string_equal("SCRAM-SHA-512", config_sasl_mechanisms[SASL_SCRAM_SHA_512]);
+    assert_int_equal(SPOOL_SYNC_ALWAYS, f->config.spool_sync);
+}
+
 /** The example in the documentation, without the marks that make it a comment. */
 static void take_example(const char *documentation, struct buf *out)
 {
@@ -627,6 +663,7 @@ int main(void)
         TEST(test_one_directory_and_one_stdout_are_for_one_sink),
         TEST(test_there_is_an_output_without_sinks_or_when_it_is_asked_for),
         TEST(test_compression_is_what_this_build_has),
+        TEST(test_choices_are_in_the_order_of_their_enums),
         TEST(test_the_documented_examples_load_and_are_good),
     };
 
