@@ -108,17 +108,21 @@ static const struct option options[] = {
                "{container_name} {image} {stream} {date}; slashes make directories."),
     OPT_SIZE("output.rotate_bytes", output_rotate_bytes, "0", "1024GiB", "0",
              "Begin a new file when one has reached this size; 0: never."),
-    OPT_DURATION("output.rotate_interval", output_rotate_interval_ms, "0", "365d", "0",
-                 "Begin a new file when one is this old; 0: never."),
+    OPT_DURATION(
+        "output.rotate_interval", output_rotate_interval_ms, "0", "365d", "0",
+        "Begin a new file with the first line of each such interval, counted from 1970 in UTC: "
+        "1h means on the hour; 0: never."),
     OPT_INT("output.rotate_keep", output_rotate_keep, "1", "1000", "5",
             "Rotated files kept beside the current one, as name.1 (newest), name.2 ..."),
     OPT_ENUM("output.rotate_compression", output_rotate_compression, "none", config_compressions,
-             "Compress rotated files."),
-    OPT_DURATION("output.retention", output_retention_ms, "0", "3650d", "0",
-                 "Remove rotated files that are older than this; 0: never."),
+             "Compress rotated files, to name.1.gz or name.1.zst."),
+    OPT_DURATION(
+        "output.retention", output_retention_ms, "0", "3650d", "0",
+        "Remove rotated files that were last changed longer ago, also those of containers that "
+        "are gone; 0: never."),
     OPT_SIZE("output.free_space_min", output_free_space_min_bytes, "0", "1048576GiB", "0",
-             "Write nothing while the file system has less room than this, and remove the oldest "
-             "rotated files first; lines wait. 0: until it is full."),
+             "While the file system has less room than this, writing waits as for a full disk; 0: "
+             "it may be filled."),
     OPT_INT("output.open_files_max", output_open_files_max, "1", "100000", "512",
             "Output files open at once; the least recently written are closed first."),
     OPT_DURATION("output.retry", output_retry_ms, "10ms", "10m", "1s",
