@@ -564,7 +564,7 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-int base64_decode(struct buf *b, struct slice in)
+int base64_append(struct buf *b, struct slice in)
 {
     size_t padding = 0;
     uint32_t bits = 0;

@@ -35,7 +35,7 @@ static int line_bytes(yyjson_val *record, struct buf *scratch, struct slice *ret
     }
     buf_reset(scratch);
     if (yyjson_is_str(b64))
-        r = base64_decode(scratch, slice_of(yyjson_get_str(b64), yyjson_get_len(b64)));
+        r = base64_append(scratch, slice_of(yyjson_get_str(b64), yyjson_get_len(b64)));
     *ret = buf_slice(scratch);
     return r;
 }

@@ -81,7 +81,7 @@ static int take_record(struct reader *in, yyjson_val *root, struct dead_letter_l
     if (r < 0)
         return r;
     buf_reset(&in->bytes);
-    r = base64_decode(&in->bytes, b64);
+    r = base64_append(&in->bytes, b64);
     line->line = buf_slice(&in->bytes);
     return r;
 }

@@ -41,4 +41,4 @@ char *base64_encode(char *out, struct slice in);
 
 /** Appends what standard, padded base64 stands for. Returns 0; -EBADMSG for anything else; -ENOMEM.
  * On error nothing is appended. */
-int base64_decode(struct buf *b, struct slice in);
+int base64_append(struct buf *b, struct slice in);
