@@ -221,7 +221,7 @@ static int http_transport(struct sinks *s, const struct sink_config *c, struct t
     struct codec_options codec = codec_of(s, c);
     char *own[2] = {NULL, NULL}, *authorization = NULL;
     const char **headers = calloc(c->headers.count + ARRAY_SIZE(own), sizeof *headers);
-    struct http_options options = {
+    struct http_transport_options options = {
         .url = c->url,
         .codec = &codec,
         .compression = (enum compression)c->compression,

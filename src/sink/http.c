@@ -209,7 +209,7 @@ static const struct transport_ops http_transport_ops[] = {
     [CODEC_SPLUNK] = HTTP_TRANSPORT_OPS("splunk"),
 };
 
-static int init(struct http_transport *t, const struct http_options *options, char *why,
+static int init(struct http_transport *t, const struct http_transport_options *options, char *why,
                 size_t why_size)
 {
     int r;
@@ -232,7 +232,7 @@ static int init(struct http_transport *t, const struct http_options *options, ch
     return http_slot_open(&t->slots[0], why, why_size);
 }
 
-int http_transport_create(struct http_client *client, const struct http_options *options,
+int http_transport_create(struct http_client *client, const struct http_transport_options *options,
                           struct transport **ret, char *why, size_t why_size)
 {
     struct http_transport *t;

@@ -34,8 +34,8 @@ struct http_settings {
  * is left to free then.
  */
 int http_settings_init(struct http_settings *s, const struct curl_calls *curl,
-                       const struct http_options *options, const struct codec *codec, char *why,
-                       size_t why_size);
+                       const struct http_transport_options *options, const struct codec *codec,
+                       char *why, size_t why_size);
 
 /** Overwrites and frees. */
 void http_settings_finish(struct http_settings *s);

@@ -29,7 +29,7 @@
 struct reading {
     struct http_settings *s;
     const struct curl_calls *curl;
-    const struct http_options *options;
+    const struct http_transport_options *options;
     char *why;
     size_t why_size;
 };
@@ -185,7 +185,7 @@ static bool is_credential(const char *text)
 
 static int read_authorization(const struct reading *in)
 {
-    const struct http_options *o = in->options;
+    const struct http_transport_options *o = in->options;
     const char *password = is_set(o->password) ? o->password : "";
 
     if (!is_set(o->user) && !is_set(o->bearer_token))
@@ -242,7 +242,7 @@ static int read_header(const struct reading *in, const char *header)
 
 static int read_headers(const struct reading *in, const struct codec *codec)
 {
-    const struct http_options *o = in->options;
+    const struct http_transport_options *o = in->options;
     const char *encoding = compression_encoding(o->compression);
     bool own_agent = false;
     int r;
@@ -355,7 +355,7 @@ static int set_server_name(const struct reading *in, CURLU *url)
 
 static int read_url(const struct reading *in, CURLU *url, const struct codec *codec)
 {
-    const struct http_options *o = in->options;
+    const struct http_transport_options *o = in->options;
     char *whole = NULL;
     int r;
 
@@ -452,7 +452,7 @@ static int read_tls(const struct reading *in)
 
 static int read_limits(const struct reading *in)
 {
-    const struct http_options *o = in->options;
+    const struct http_transport_options *o = in->options;
 
     if (o->timeout_ms < 1 || o->timeout_ms > INT_MAX || o->connect_timeout_ms < 1 ||
         o->connect_timeout_ms > INT_MAX)
@@ -471,8 +471,8 @@ static int read_limits(const struct reading *in)
 }
 
 int http_settings_init(struct http_settings *s, const struct curl_calls *curl,
-                       const struct http_options *options, const struct codec *codec, char *why,
-                       size_t why_size)
+                       const struct http_transport_options *options, const struct codec *codec,
+                       char *why, size_t why_size)
 {
     const struct reading in = {s, curl, options, why, why_size};
     int r;

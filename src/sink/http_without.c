@@ -26,7 +26,7 @@ struct http_client *http_client_destroy(struct http_client *client)
     return NULL;
 }
 
-int http_transport_create(struct http_client *client, const struct http_options *options,
+int http_transport_create(struct http_client *client, const struct http_transport_options *options,
                           struct transport **ret, char *why, size_t why_size)
 {
     (void)snprintf(why, why_size, "this ringtail is built without HTTP sinks (-Dhttp=disabled)");

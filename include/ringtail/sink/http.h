@@ -52,7 +52,7 @@ struct http_tls_options {
 };
 
 /** Borrowed for http_transport_create. Texts may be NULL or "" for none, the address apart. */
-struct http_options {
+struct http_transport_options {
     /** http:// or https://, without credentials. Without a path, or with "/" alone, it gets the
      * path that is usual for the codec. */
     const char *url;
@@ -85,7 +85,7 @@ struct http_options {
  * returns: 0; -EINVAL for options that cannot be; -EOPNOTSUPP when this build or this machine has
  *          no libcurl; -ENOMEM, -EAGAIN (no thread). `why` says which, in one line for people.
  */
-int http_transport_create(struct http_client *client, const struct http_options *options,
+int http_transport_create(struct http_client *client, const struct http_transport_options *options,
                           struct transport **ret, char *why, size_t why_size);
 
 /** Counters of one transport, from its creation on. */

@@ -95,11 +95,11 @@ int http_fixture_teardown(void **state)
     return 0;
 }
 
-struct http_options fixture_options(const char *url)
+struct http_transport_options fixture_options(const char *url)
 {
     static const struct codec_options codec = {.kind = CODEC_SPLUNK};
 
-    return (struct http_options){
+    return (struct http_transport_options){
         .url = url,
         .codec = &codec,
         .timeout_ms = FIXTURE_PATIENCE_MS,
@@ -108,7 +108,7 @@ struct http_options fixture_options(const char *url)
     };
 }
 
-struct transport *fixture_open(struct http_fixture *f, const struct http_options *options)
+struct transport *fixture_open(struct http_fixture *f, const struct http_transport_options *options)
 {
     struct transport *t = NULL;
 

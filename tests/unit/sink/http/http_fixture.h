@@ -53,10 +53,11 @@ int http_fixture_teardown(void **state);
 void fixture_close_transports(struct http_fixture *f);
 
 /** Splunk's codec, whose reasons quote a reply; one connection; patience. `url` is borrowed. */
-struct http_options fixture_options(const char *url);
+struct http_transport_options fixture_options(const char *url);
 
 /** Opens a transport, which the fixture closes. */
-struct transport *fixture_open(struct http_fixture *f, const struct http_options *options);
+struct transport *fixture_open(struct http_fixture *f,
+                               const struct http_transport_options *options);
 
 /** Sends `count` records, the first being number `first`. */
 void fixture_start(struct http_fixture *f, struct transport *t, struct sent *s, size_t first,

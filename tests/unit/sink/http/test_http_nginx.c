@@ -145,21 +145,23 @@ static const char *in_directory(const char *name)
     return path;
 }
 
-static struct http_options plain(const char *path)
+static struct http_transport_options plain(const char *path)
 {
     return fixture_options(fixture_url("http", ports[PLAIN], path));
 }
 
-static struct http_options tls(enum server server, const char *path)
+static struct http_transport_options tls(enum server server, const char *path)
 {
-    struct http_options options = fixture_options(fixture_url("https", ports[server], path));
+    struct http_transport_options options =
+        fixture_options(fixture_url("https", ports[server], path));
 
     options.tls.ca_file = in_directory("ca.pem");
     return options;
 }
 
 /** Sends one request with these options; `s` has what became of it. */
-static void try(struct http_fixture *f, const struct http_options *options, struct sent *s)
+static void try(struct http_fixture *f, const struct http_transport_options *options,
+                struct sent *s)
 {
     fixture_send(f, fixture_open(f, options), s);
     fixture_close_transports(f);
@@ -202,7 +204,7 @@ static void assert_said(const struct sent *s, const char *text)
 
 static void test_a_success_accepts_every_record(void **state)
 {
-    struct http_options options = plain("/ok");
+    struct http_transport_options options = plain("/ok");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -214,7 +216,7 @@ static void test_a_success_accepts_every_record(void **state)
 
 static void test_an_address_without_a_path_gets_the_usual_one(void **state)
 {
-    struct http_options options = plain("");
+    struct http_transport_options options = plain("");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -227,7 +229,7 @@ static void test_an_address_without_a_path_gets_the_usual_one(void **state)
 
 static void test_a_path_and_a_query_are_sent_as_they_are(void **state)
 {
-    struct http_options options = plain("/uri/a%20b?x=1&y=%2F");
+    struct http_transport_options options = plain("/uri/a%20b?x=1&y=%2F");
     char expected[128];
     struct sent s = {0};
 
@@ -240,7 +242,7 @@ static void test_a_path_and_a_query_are_sent_as_they_are(void **state)
 
 static void test_a_compressed_reply_is_read(void **state)
 {
-    struct http_options options = plain("/gzip");
+    struct http_transport_options options = plain("/gzip");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -250,7 +252,7 @@ static void test_a_compressed_reply_is_read(void **state)
 
 static void test_a_page_with_status_200_accepts_nothing(void **state)
 {
-    struct http_options options = plain("/page");
+    struct http_transport_options options = plain("/page");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -262,7 +264,7 @@ static void test_headers_are_sent(void **state)
 {
     const char *const headers[] = {"X-Scope-OrgID:  a tenant",
                                    "X-Empty:", "Authorization: Splunk 0123"};
-    struct http_options options = plain("/headers");
+    struct http_transport_options options = plain("/headers");
     struct sent s = {0};
 
     options.headers = headers;
@@ -275,7 +277,7 @@ static void test_headers_are_sent(void **state)
 
 static void test_basic_authentication(void **state)
 {
-    struct http_options options = plain("/basic");
+    struct http_transport_options options = plain("/basic");
     struct sent s = {0};
 
     options.user = "user";
@@ -290,7 +292,7 @@ static void test_basic_authentication(void **state)
 
 static void test_bearer_authentication(void **state)
 {
-    struct http_options options = plain("/bearer");
+    struct http_transport_options options = plain("/bearer");
     struct sent s = {0};
 
     options.bearer_token = "s3cret";
@@ -304,7 +306,7 @@ static void test_bearer_authentication(void **state)
 
 static void test_403_and_404_suspend(void **state)
 {
-    struct http_options options = plain("/403");
+    struct http_transport_options options = plain("/403");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -318,7 +320,7 @@ static void test_403_and_404_suspend(void **state)
 
 static void test_a_redirect_is_not_followed(void **state)
 {
-    struct http_options options = plain("/redirect");
+    struct http_transport_options options = plain("/redirect");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -327,7 +329,8 @@ static void test_a_redirect_is_not_followed(void **state)
 }
 
 /** Sends 500 records, a body that does not fit into a socket's buffer at once. */
-static void send_many(struct http_fixture *f, const struct http_options *options, struct sent *s)
+static void send_many(struct http_fixture *f, const struct http_transport_options *options,
+                      struct sent *s)
 {
     fixture_start(f, fixture_open(f, options), s, 0, FIXTURE_RECORDS);
     fixture_wait(f, s, 1);
@@ -336,7 +339,7 @@ static void send_many(struct http_fixture *f, const struct http_options *options
 
 static void test_413_splits(void **state)
 {
-    struct http_options options = plain("/small");
+    struct http_transport_options options = plain("/small");
     struct sent s = {0};
 
     send_many(*state, &options, &s);
@@ -361,7 +364,7 @@ static void test_retry_after_is_honoured_in_every_form(void **state)
     struct sent s = {0};
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct http_options options = plain(cases[i].path);
+        struct http_transport_options options = plain(cases[i].path);
 
         try(*state, &options, &s);
         assert_kept(&s, cases[i].status, CODEC_BUSY);
@@ -373,7 +376,7 @@ static void test_retry_after_is_honoured_in_every_form(void **state)
 
 static void test_a_connection_closed_without_an_answer_is_an_error(void **state)
 {
-    struct http_options options = plain("/closed");
+    struct http_transport_options options = plain("/closed");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -385,7 +388,7 @@ static void test_a_connection_closed_without_an_answer_is_an_error(void **state)
 
 static void test_tls_with_an_own_authority(void **state)
 {
-    struct http_options options = tls(TLS, "/ok");
+    struct http_transport_options options = tls(TLS, "/ok");
     struct sent s = {0};
 
     try(*state, &options, &s);
@@ -395,7 +398,7 @@ static void test_tls_with_an_own_authority(void **state)
 
 static void test_http_2_is_used_where_it_is_offered(void **state)
 {
-    struct http_options options = tls(TLS, "/uri");
+    struct http_transport_options options = tls(TLS, "/uri");
     char expected[64];
     struct sent s = {0};
 
@@ -411,7 +414,7 @@ static void test_http_2_is_used_where_it_is_offered(void **state)
 
 static void test_the_receivers_certificate_may_have_another_name(void **state)
 {
-    struct http_options options = tls(TLS, "/uri");
+    struct http_transport_options options = tls(TLS, "/uri");
     char expected[64];
     struct sent s = {0};
 
@@ -423,7 +426,7 @@ static void test_the_receivers_certificate_may_have_another_name(void **state)
     sent_finish(&s);
 }
 
-static void assert_no_trust(struct http_fixture *f, const struct http_options *options)
+static void assert_no_trust(struct http_fixture *f, const struct http_transport_options *options)
 {
     struct sent s = {0};
 
@@ -437,7 +440,7 @@ static void assert_no_trust(struct http_fixture *f, const struct http_options *o
 
 static void test_certificates_that_are_not_trusted_are_refused(void **state)
 {
-    struct http_options options = tls(TLS, "/ok");
+    struct http_transport_options options = tls(TLS, "/ok");
 
     options.tls.ca_file = in_directory("other-ca.pem");
     assert_no_trust(*state, &options);
@@ -452,7 +455,7 @@ static void test_certificates_that_are_not_trusted_are_refused(void **state)
 
 static void test_an_unverified_certificate_is_taken_when_asked_for(void **state)
 {
-    struct http_options options = tls(TLS, "/ok");
+    struct http_transport_options options = tls(TLS, "/ok");
     struct sent s = {0};
 
     options.tls.ca_file = NULL;
@@ -464,7 +467,7 @@ static void test_an_unverified_certificate_is_taken_when_asked_for(void **state)
 
 static void test_a_client_certificate_is_shown(void **state)
 {
-    struct http_options options = tls(TLS_CLIENT, "/uri");
+    struct http_transport_options options = tls(TLS_CLIENT, "/uri");
     struct sent s = {0};
 
     options.tls.cert_file = in_directory("client.pem");
@@ -477,7 +480,7 @@ static void test_a_client_certificate_is_shown(void **state)
 
 static void test_without_its_client_certificate_nothing_is_taken(void **state)
 {
-    struct http_options options = tls(TLS_CLIENT, "/uri");
+    struct http_transport_options options = tls(TLS_CLIENT, "/uri");
     struct sent s = {0};
 
     try(*state, &options, &s); /* nginx says so by a reply */
@@ -493,7 +496,7 @@ static void test_without_its_client_certificate_nothing_is_taken(void **state)
 
 static void test_a_proxy_gets_the_whole_address(void **state)
 {
-    struct http_options options = plain("/seen");
+    struct http_transport_options options = plain("/seen");
     char proxy[64], expected[160];
     struct sent s = {0};
 
@@ -511,7 +514,7 @@ static void test_a_proxy_gets_the_whole_address(void **state)
 
 static void test_the_environments_proxy_is_not_looked_at(void **state)
 {
-    struct http_options options = plain("/ok");
+    struct http_transport_options options = plain("/ok");
     struct sent s = {0};
 
     assert_int_equal(0, setenv("http_proxy", "http://127.0.0.1:1", 1));
@@ -521,8 +524,8 @@ static void test_the_environments_proxy_is_not_looked_at(void **state)
     sent_finish(&s);
 }
 
-static void assert_few_connections(struct http_fixture *f, const struct http_options *options,
-                                   unsigned most)
+static void assert_few_connections(struct http_fixture *f,
+                                   const struct http_transport_options *options, unsigned most)
 {
     static struct sent sent[300];
     struct http_transport_stats stats;
@@ -544,7 +547,7 @@ static void assert_few_connections(struct http_fixture *f, const struct http_opt
 
 static void test_many_requests_share_few_connections(void **state)
 {
-    struct http_options options = plain("/ok");
+    struct http_transport_options options = plain("/ok");
 
     options.connections_max = 3;
     assert_few_connections(*state, &options, 3);
@@ -556,7 +559,7 @@ static void test_many_requests_share_few_connections(void **state)
 static void test_one_connection_keeps_the_order_of_requests(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = plain("/ok");
+    struct http_transport_options options = plain("/ok");
     struct transport *t = fixture_open(f, &options);
     static struct sent sent[50];
 

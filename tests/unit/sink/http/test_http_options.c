@@ -11,7 +11,7 @@
 #define SECRET "hunter2"
 
 /** These options are refused with a reason that has `part` in it. */
-static void assert_refused(struct http_fixture *f, const struct http_options *options,
+static void assert_refused(struct http_fixture *f, const struct http_transport_options *options,
                            const char *part)
 {
     struct transport *t = NULL;
@@ -27,7 +27,7 @@ static void assert_refused(struct http_fixture *f, const struct http_options *op
     assert_null(strchr(f->why, '\n'));
 }
 
-static void assert_taken(struct http_fixture *f, const struct http_options *options)
+static void assert_taken(struct http_fixture *f, const struct http_transport_options *options)
 {
     fixture_open(f, options);
     fixture_close_transports(f);
@@ -53,12 +53,12 @@ static void test_addresses(void **state)
                                        "http://127.0.0.1/x%20y", "https://receiver/#part"};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        struct http_options options = fixture_options(bad[i]);
+        struct http_transport_options options = fixture_options(bad[i]);
 
         assert_refused(*state, &options, "address");
     }
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        struct http_options options = fixture_options(good[i]);
+        struct http_transport_options options = fixture_options(good[i]);
 
         assert_taken(*state, &options);
         options.tls.server_name = "other.example";
@@ -90,7 +90,7 @@ static void test_headers(void **state)
         {"Proxy-Authorization: Basic " SECRET, "not yours"},
         {"Authorization: Bearer " SECRET, "choose one"},
     };
-    struct http_options options = fixture_options("http://receiver/");
+    struct http_transport_options options = fixture_options("http://receiver/");
     const char *many[HTTP_HEADERS_MAX + 1];
     char *large = malloc(9000);
 
@@ -120,7 +120,7 @@ static void test_headers(void **state)
 
 static void test_credentials(void **state)
 {
-    struct http_options options = fixture_options("http://receiver/");
+    struct http_transport_options options = fixture_options("http://receiver/");
 
     options.password = SECRET;
     assert_refused(*state, &options, "name the user");
@@ -146,7 +146,7 @@ static void test_proxies(void **state)
     static const char *const bad[] = {"proxy", "ftp://proxy", "http://", "socks4://" SECRET "@p"};
     static const char *const good[] = {"http://proxy:3128", "https://me:" SECRET "@proxy",
                                        "socks5h://proxy"};
-    struct http_options options = fixture_options("http://receiver/");
+    struct http_transport_options options = fixture_options("http://receiver/");
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         options.proxy = bad[i];
@@ -160,7 +160,7 @@ static void test_proxies(void **state)
 
 static void test_files(void **state)
 {
-    struct http_options options = fixture_options("https://receiver/");
+    struct http_transport_options options = fixture_options("https://receiver/");
 
     options.tls.ca_file = "/nonexistent/ca.pem";
     assert_refused(*state, &options, "ca_file cannot be read: /nonexistent/ca.pem: No such file");
@@ -181,7 +181,7 @@ static void test_files(void **state)
 
 static void test_limits(void **state)
 {
-    struct http_options options = fixture_options("http://receiver/");
+    struct http_transport_options options = fixture_options("http://receiver/");
 
     options.timeout_ms = 0;
     assert_refused(*state, &options, "timeout");
@@ -202,7 +202,7 @@ static void test_limits(void **state)
 static void test_the_codecs_options_are_checked_too(void **state)
 {
     const struct codec_options codec = {.kind = CODEC_LOKI, .loki_labels = ""};
-    struct http_options options = fixture_options("http://receiver/");
+    struct http_transport_options options = fixture_options("http://receiver/");
 
     options.codec = &codec;
     assert_refused(*state, &options, "label");
@@ -222,7 +222,7 @@ static void test_each_codec_has_its_kind(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct http_options options = fixture_options("http://receiver/");
+        struct http_transport_options options = fixture_options("http://receiver/");
 
         options.codec = &cases[i].codec;
         assert_string_equal(cases[i].kind, fixture_open(*state, &options)->ops->kind);

@@ -32,7 +32,7 @@ static void try(struct http_fixture *f, struct sent *s, const struct http_peer_s
                 size_t count, int64_t timeout_ms)
 {
     struct http_peer peer = {0};
-    struct http_options options;
+    struct http_transport_options options;
     uint16_t port;
     int listener = fixture_listen(&port);
 
@@ -57,7 +57,7 @@ static void test_a_receiver_that_never_answers_times_out(void **state)
 {
     struct http_fixture *f = *state;
     struct silent silent = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct transport *t;
     struct sent s[3] = {0};
 
@@ -178,7 +178,7 @@ static void test_a_refused_connection_says_so(void **state)
 {
     struct http_fixture *f = *state;
     struct silent silent = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct sent s = {0};
 
     (void)close(silent.listener);
@@ -190,7 +190,8 @@ static void test_a_refused_connection_says_so(void **state)
 static void test_a_name_that_does_not_exist_says_so(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = fixture_options("http://receiver.invalid/?token=hidden");
+    struct http_transport_options options =
+        fixture_options("http://receiver.invalid/?token=hidden");
     struct sent s = {0};
 
     fixture_send(f, fixture_open(f, &options), &s);
@@ -213,7 +214,7 @@ static void test_a_cancel_ends_every_request_of_its_transport(void **state)
 {
     struct http_fixture *f = *state;
     struct silent silent = silent_open(), other = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct transport *t, *bystander;
     struct sent s[6] = {0}, stays = {0};
     int with_receiver, with_other;
@@ -247,7 +248,7 @@ static void test_a_request_after_a_cancel_is_not_cancelled(void **state)
 {
     struct http_fixture *f = *state;
     struct silent silent = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct transport *t = fixture_open(f, &options);
 
     for (unsigned round = 0; round < 100; round++) {
@@ -284,7 +285,7 @@ static void test_a_request_after_a_cancel_is_not_cancelled(void **state)
 static void test_a_cancel_of_nothing_does_nothing(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = fixture_options("http://127.0.0.1:1/");
+    struct http_transport_options options = fixture_options("http://127.0.0.1:1/");
     struct transport *t = fixture_open(f, &options);
 
     for (unsigned i = 0; i < 1000; i++)
@@ -295,7 +296,7 @@ static void test_transports_come_and_go_while_others_work(void **state)
 {
     struct http_fixture *f = *state;
     struct silent silent = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct transport *t;
     struct sent stays = {0};
     int fd;
@@ -329,7 +330,7 @@ static void test_a_receiver_that_hangs_holds_up_no_other(void **state)
         {.act = PEER_TAKE_REQUEST}, {.act = PEER_SEND, .data = slice_of(reply, sizeof reply - 1)}};
     struct http_fixture *f = *state;
     struct silent silent = silent_open();
-    struct http_options options = fixture_options(silent.url);
+    struct http_transport_options options = fixture_options(silent.url);
     struct transport *t;
     struct sent hanging = {0}, s = {0};
     int fd;
