@@ -1,5 +1,5 @@
 /* Patterns. Parsed once; filling one in has nothing left to refuse but a lack of memory. */
-#include "pattern.h"
+#include "ringtail/codec/pattern.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,9 +4,9 @@
 #include <stdbool.h>
 
 #include "ringtail/codec/codec.h"
+#include "ringtail/codec/pattern.h"
 
 #include "grouping.h"
-#include "pattern.h"
 
 struct codec_ops {
     const char *content_type;
