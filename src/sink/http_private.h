@@ -10,7 +10,7 @@
 #include "ringtail/sink/http.h"
 
 #include "http_curl.h"
-#include "transport.h"
+#include "ringtail/sink/transport.h"
 
 /** The options, checked, and in the form in which libcurl takes them. Nothing changes later. */
 struct http_settings {

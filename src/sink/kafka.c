@@ -39,7 +39,7 @@
 
 #include "kafka_conf.h"
 #include "rdkafka.h"
-#include "transport.h"
+#include "ringtail/sink/transport.h"
 
 /* Kafka's limit. */
 #define TOPIC_MAX 249

@@ -27,7 +27,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
 
-#include "transport.h"
+#include "ringtail/sink/transport.h"
 
 #define HELD_FIRST 64  /* batches there is room for from the start; a power of two */
 #define ROOM_FIRST 64u /* records of one request, likewise: so many can always be sent */

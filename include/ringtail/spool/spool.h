@@ -78,13 +78,11 @@ struct spool_append {
 };
 
 /**
- * Appends all records of the batch for the sinks whose bits are set (by spool_cursor_number: others
- * do not get to see them), takes a reference until done, and never fails for the disk: a
+ * Appends all records of the batch, takes a reference until done, and never fails for the disk: a
  * write that fails is tried again. Whether there is room is for the caller to ask first.
  * returns: 0; -ENOSPC: it would be larger than bytes_max, nothing was appended; -ENOMEM likewise.
  */
-int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch,
-                       uint32_t sinks);
+int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch);
 
 /** The place behind the last record. */
 uint64_t spool_end(const struct spool *s);
@@ -98,15 +96,11 @@ uint64_t spool_end(const struct spool *s);
  */
 struct spool_cursor;
 
-/** The cursor of that name, found again or new (then at SPOOL_NOTHING). NULL without memory, or
- * when there are 32 already. */
+/** The cursor of that name, found again or new (then at spool_end, and nothing waits behind it).
+ * NULL without memory. */
 struct spool_cursor *spool_cursor_get(struct spool *s, const char *name);
 
-/** Its bit in what is appended: 0 to 31, kept over restarts. */
-unsigned spool_cursor_number(const struct spool_cursor *c);
-
-/** Everything before `place` is done with. SPOOL_NOTHING: nothing waits in the spool for it. */
-#define SPOOL_NOTHING UINT64_MAX
+/** Everything before `place` is done with. */
 void spool_cursor_set(struct spool_cursor *c, uint64_t place);
 uint64_t spool_cursor_place(const struct spool_cursor *c);
 
@@ -126,9 +120,7 @@ struct spool_read {
 };
 
 /**
- * Reads about bytes_max of the cursor's records from `place` on (at least one record, and none
- * beyond the end of its segment; what is being written is
+ * Reads about bytes_max of records from `place` on (at least one record; what is being written is
  * read once it is done). res: 0, or a negative errno; -ENODATA: `place` is the end.
  */
-void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
-                     uint64_t place, size_t bytes_max);
+void spool_read_from(struct spool *s, struct spool_read *r, uint64_t place, size_t bytes_max);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "sink/transport.h"
+#include "ringtail/sink/transport.h"
 
 struct fake_transport {
     struct transport transport;

@@ -24,7 +24,7 @@
 #include "ringtail/base/random.h"
 #include "ringtail/record/identity.h"
 #include "ringtail/record/ndjson.h"
-#include "sink/transport.h"
+#include "ringtail/sink/transport.h"
 
 #define PARTITIONS 4
 #define SOURCES 5

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "ringtail/sink/http.h"
-#include "sink/transport.h"
+#include "ringtail/sink/transport.h"
 
 #define FIXTURE_RECORDS 500
 #define FIXTURE_TRANSPORTS 4
