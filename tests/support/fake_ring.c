@@ -48,7 +48,8 @@ struct ring {
     int fail_res;
     unsigned fail_skip, fail_times;
     const char *fail_only;
-    bool is_open[FDS_MAX];
+    bool is_open[FDS_MAX]; /* opened by an operation */
+    bool is_lent[FDS_MAX]; /* synced: may be a duplicate, which an operation closes */
     struct list wakers;
     atomic_bool woken;
 };
@@ -124,8 +125,8 @@ static int do_open(struct ring *ring, const struct fake_op *f)
 
 static int do_close(struct ring *ring, const struct fake_op *f)
 {
-    assert(f->fd >= 0 && f->fd < FDS_MAX && ring->is_open[f->fd]);
-    ring->is_open[f->fd] = false;
+    assert(f->fd >= 0 && f->fd < FDS_MAX && (ring->is_open[f->fd] || ring->is_lent[f->fd]));
+    ring->is_open[f->fd] = ring->is_lent[f->fd] = false;
     return or_errno(close(f->fd));
 }
 
@@ -358,7 +359,7 @@ void ring_write(struct ring *ring, struct op *op, int fd, struct slice data, int
 
 void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
 {
-    ring->is_open[fd] = true; /* it may be a duplicate, which no operation has opened */
+    ring->is_lent[fd] = true;
     (void)data_only;
     (void)start(ring, op, OP_FSYNC, fd);
 }
