@@ -187,6 +187,7 @@ struct scan {
     struct known_source *sources; /* of this segment, by `at` */
     size_t sources_count, sources_cap;
     uint64_t damaged_since, missing_since; /* what may be a torn end, or damage */
+    int stopped;                           /* what on_record returned */
 };
 
 static struct source *find_source(const struct scan *sc, uint32_t at)
@@ -262,8 +263,9 @@ static int scan_record(struct scan *sc, const struct walk *w, const struct entry
     sc->report.last_ms = e->at_ms;
     if (!sc->handlers->on_record || w->entry_at < sc->from_at)
         return 0;
-    return sc->handlers->on_record(
+    sc->stopped = sc->handlers->on_record(
         sc->ctx, &record, (struct spool_place){.at = w->entry_at, .record = e->number}, e->at_ms);
+    return MIN(sc->stopped, 0);
 }
 
 static int on_step(void *ctx, const struct walk *w, enum walk_step step, const struct entry *e)
@@ -300,6 +302,8 @@ static int scan_segment(struct scan *sc, const struct segment_file *file,
     w.place.at = MIN(w.place.at + SEGMENT_HEAD_BYTES, w.limit);
     r = segment_file_walk(file, &w, on_step, sc);
     drop_sources(sc);
+    if (sc->stopped < 0 || r == -ENOMEM)
+        return r;
     if (next) {
         sc->report.bytes_damaged += sc->damaged_since;
         if (next->head.begin.record > sc->report.end.record)
@@ -311,7 +315,7 @@ static int scan_segment(struct scan *sc, const struct segment_file *file,
     sc->report.error = r == -ENODATA ? 0 : r;
     if (sc->handlers->on_segment)
         sc->handlers->on_segment(sc->ctx, &sc->report);
-    return r == -EIO || r == -ENODATA ? 0 : r;
+    return 0;
 }
 
 /** The next segment from `i` on that is still there. */

@@ -229,7 +229,8 @@ static int note_last(void *ctx, const struct walk *w, enum walk_step step, const
     return 0;
 }
 
-/** Cuts what a crash has torn off the end of the last file. */
+/** Cuts what a crash has torn off the end of the last file. Nothing whole in it: returns -ENODATA.
+ */
 static int cut_torn_end(struct spool *s, struct spool_segment *seg, const struct segment_file *file)
 {
     struct walk w = {
@@ -237,16 +238,16 @@ static int cut_torn_end(struct spool *s, struct spool_segment *seg, const struct
                   .record = seg->begin.record},
         .limit = seg->begin.at + file->size,
     };
-    struct last_entry last = {.end = w.place};
+    struct last_entry last = {.end = seg->begin};
     int r = segment_file_walk(file, &w, note_last, &last);
 
     if (r < 0)
-        return r;
-    if (last.end.at < w.limit) {
-        s->stats.bytes_torn += w.limit - last.end.at;
-        if (ftruncate(file->fd, (off_t)(last.end.at - seg->begin.at)) < 0)
-            return -errno;
-    }
+        return r == -ENODATA ? -EIO : r; /* nobody else makes it shorter */
+    s->stats.bytes_torn += w.limit - last.end.at;
+    if (last.end.at == seg->begin.at)
+        return -ENODATA;
+    if (last.end.at < w.limit && ftruncate(file->fd, (off_t)(last.end.at - seg->begin.at)) < 0)
+        return -errno;
     seg->end = last.end;
     seg->newest_ms = last.at_ms;
     return 0;
@@ -262,7 +263,7 @@ static int find_segment(struct spool *s, uint64_t begin, bool is_last)
         return r;
     seg = segment_create(file.head.begin);
     if (!seg) {
-        (void)close(file.fd);
+        (void)close(file.fd); /* nothing was written */
         return -ENOMEM;
     }
     if (file.head_damaged)
@@ -271,10 +272,15 @@ static int find_segment(struct spool *s, uint64_t begin, bool is_last)
     seg->made_ms = file.head.made_ms;
     seg->end = (struct spool_place){.at = begin + file.size, .record = file.head.begin.record};
     seg->newest_ms = INT64_MAX;
+    list_prepend(&s->segments, &seg->link);
     if (is_last)
         r = cut_torn_end(s, seg, &file);
-    (void)close(file.fd); /* nothing was written */
-    list_append(&s->segments, &seg->link);
+    if (r == -ENODATA) {
+        r = unlinkat(s->dir_fd, seg->name, 0) < 0 ? -errno : -ENODATA;
+        list_remove(&seg->link);
+        segment_destroy(s, seg);
+    }
+    (void)close(file.fd); /* at most cut */
     return r;
 }
 
@@ -311,10 +317,15 @@ static void settle_ends(struct spool *s)
 static int find_segments(struct spool *s, const uint64_t *begins, size_t count, char *why,
                          size_t why_size)
 {
-    for (size_t i = 0; i < count; i++) {
-        int r = find_segment(s, begins[i], i + 1 == count);
+    bool is_last = true;
 
-        if (r < 0) {
+    /* From the newest on, which says how far the numbers of records have come. */
+    for (size_t i = count; i-- > 0;) {
+        int r = find_segment(s, begins[i], is_last);
+
+        if (r == 0) {
+            is_last = false;
+        } else if (r != -ENODATA) {
             (void)snprintf(why, why_size, "segment %016llx: %s", (unsigned long long)begins[i],
                            r == -EPROTONOSUPPORT ? "of a version that is not known here"
                                                  : strerror(-r));
