@@ -60,6 +60,8 @@ void test_stop(struct spool_fixture *f);
 int test_append(struct spool_fixture *f, size_t count, size_t len);
 /** The same with a line of exactly these bytes. */
 int test_append_line(struct spool_fixture *f, struct slice line);
+/** Takes the batch, and keeps nothing of it. */
+int test_append_batch(struct spool_fixture *f, struct batch *b);
 bool is_all_done(const struct spool_fixture *f);
 bool is_idle(const struct spool_fixture *f);
 
