@@ -79,7 +79,7 @@ static void put(char *at, uint64_t v, size_t bytes)
 
 static void make_entry(struct maker *m, uint32_t magic, struct slice payload)
 {
-    char *at = m->bytes + m->len, place[8];
+    char *at = m->bytes + m->len, first[12];
 
     if (m->cap - m->len < HEADER_BYTES + payload.len)
         abort();
@@ -92,8 +92,9 @@ static void make_entry(struct maker *m, uint32_t magic, struct slice payload)
     put(at + 32, 1, 8);
     put(at + 40, m->source_at, 4);
     at[46] = RECORD_STDOUT;
-    put(place, m->len, 8);
-    put(at + 4, crc32c(crc32c(0, slice_of(place, 8)), slice_of(at + 8, HEADER_BYTES - 8)), 4);
+    put(first, m->len, 8);
+    put(first + 8, magic, 4);
+    put(at + 4, crc32c(crc32c(0, slice_of(first, 12)), slice_of(at + 8, HEADER_BYTES - 8)), 4);
     memcpy(at + HEADER_BYTES, payload.data, payload.len);
     m->len += HEADER_BYTES + payload.len;
 }
