@@ -19,6 +19,7 @@
 #include "ringtail/base/json.h"
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
+#include "ringtail/sink/rotated.h"
 
 #define FILE_BYTES_MAX (256u << 20)
 #define HEAD_FORMAT "ringtail positions 1 %016" PRIx64 "\n"
@@ -301,11 +302,18 @@ void positions_output_found(struct positions *p, const char *path, uint64_t devi
                             uint64_t size)
 {
     const struct position_output *o = positions_output(p, device, inode);
+    struct rotated_name name;
 
-    if (o && strcmp(o->path, path) != 0)
+    if (o && strcmp(o->path, path) != 0) {
         positions_output_moved(p, o->path, device, inode, size);
-    else
+    } else if (rotated_parse(path, &name)) {
+        RT_CLEANUP(freep) char *base = slice_dup(slice_of(path, name.base_len));
+
+        if (base)
+            positions_output_moved(p, base, device, inode, size);
+    } else {
         put_output(p, path, device, inode, size, false, clock_mono_ns() + LOADED_KEPT_NS);
+    }
 }
 
 void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
@@ -529,6 +537,8 @@ static void save_done(struct positions *p, int error)
     if (p->error_said)
         log_info("Positions are saved again", LOG_STR("file", p->name));
     p->error_said = false;
+    if (p->on_saved)
+        p->on_saved(p->ctx);
 }
 
 static void write_on(struct positions *p)

@@ -91,6 +91,9 @@ struct positions {
      * is asked again after the next pass.
      */
     bool (*collect)(void *ctx, struct positions *p);
+    /** What was collected last has been saved: a crash leads back to it at the furthest. NULL:
+     * nobody wants to know. */
+    void (*on_saved)(void *ctx);
     void *ctx;
 
     enum positions_state state;

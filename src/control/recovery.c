@@ -18,6 +18,7 @@
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/timestamp.h"
+#include "ringtail/sink/rotated.h"
 
 #define READ_BYTES (256u << 10)
 /* A file that was made after the positions may carry a stamp from a little before. */
@@ -135,13 +136,21 @@ static uint64_t settled_elsewhere(const struct positions *p, const char *path, u
     return 0;
 }
 
-/* The file's entry. The kernel gives the number of a file that is gone to a new one. */
+static int64_t modified_ns(const struct stat *st)
+{
+    return st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
+}
+
+/* The file's entry. The kernel gives the number of a file that is gone to a new one; nothing was
+ * written to one that had been rotated when the positions were taken. */
 static struct position_output *find_output(const struct positions *p, const char *path,
                                            const struct stat *st)
 {
     struct position_output *o = positions_output(p, st->st_dev, st->st_ino);
 
-    if (o && o->moved && ((uint64_t)st->st_size != o->size || strcmp(o->path, path) == 0))
+    if (o && o->moved &&
+        ((uint64_t)st->st_size != o->size || strcmp(o->path, path) == 0 ||
+         modified_ns(st) > p->loaded_saved_at_ns))
         return NULL;
     return o;
 }
@@ -151,14 +160,14 @@ static uint64_t unknown_from(const struct positions *p, const char *path, const 
 {
     struct position_output *o = find_output(p, path, st);
     uint64_t size = (uint64_t)st->st_size;
-    int64_t modified_ns = st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
 
     if (o) {
         o->elsewhere = o->size - MIN(o->size, size);
         return MIN(o->size, size);
     }
-    return modified_ns >= p->loaded_saved_at_ns - CLOCK_SLACK_NS ? settled_elsewhere(p, path, size)
-                                                                 : size;
+    return modified_ns(st) >= p->loaded_saved_at_ns - CLOCK_SLACK_NS
+               ? settled_elsewhere(p, path, size)
+               : size;
 }
 
 static int visit(struct positions *p, const char *path, const FTSENT *entry,
@@ -197,6 +206,15 @@ static int by_age(const FTSENT **a, const FTSENT **b)
     return -strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
+/* Or about to be. The positions cover all that is in it: only then was it compressed
+ * (sink_file_saved). */
+static bool is_compressed(const char *name)
+{
+    struct rotated_name rotated;
+
+    return rotated_parse(name, &rotated) && rotated.form != ROTATED_PLAIN;
+}
+
 int recovery_run(struct positions *p, const char *directory, struct recovery_result *ret)
 {
     char *paths[] = {(char *)(uintptr_t)directory, NULL};
@@ -216,7 +234,7 @@ int recovery_run(struct positions *p, const char *directory, struct recovery_res
     while (r == 0 && (entry = fts_read(fts))) {
         if (entry->fts_info == FTS_D && entry->fts_level > 0 && entry->fts_name[0] == '.')
             (void)fts_set(fts, entry, FTS_SKIP); /* ours: the positions lie there */
-        else if (entry->fts_info == FTS_F)
+        else if (entry->fts_info == FTS_F && !is_compressed(entry->fts_name))
             r = visit(p, entry->fts_path + directory_len + 1, entry, ret);
     }
     (void)fts_close(fts);
