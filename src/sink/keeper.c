@@ -203,7 +203,7 @@ static void drop(struct keeper *k, struct keeper_job *job)
 static void give(struct keeper *k, struct keeper_job *job)
 {
     take_out(k, job);
-    k->busy = true;
+    k->running = job;
     k->held = job->kind == KEEPER_COMPRESS ? NULL : job->path;
     (void)pthread_mutex_lock(&k->lock);
     k->given = job;
@@ -217,7 +217,7 @@ void keeper_step(struct keeper *k)
     struct keeper_job *job;
 
     k->blocked = false;
-    if (!k->started || k->busy || k->stopped)
+    if (!k->started || k->running || k->stopped)
         return;
     while ((job = next_job(k)) && o->is_open(o->ctx, job->device, job->inode))
         drop(k, job);
@@ -248,7 +248,7 @@ static void count_job(struct sink_file_stats *to, const struct keeper_job *job)
 
 static void take_back(struct keeper *k, struct keeper_job *job)
 {
-    k->busy = false;
+    k->running = NULL;
     k->held = NULL;
     count_job(k->options.to, job);
     if (job->kind == KEEPER_COMPRESS && job->result == 0) {
@@ -259,27 +259,41 @@ static void take_back(struct keeper *k, struct keeper_job *job)
     }
 }
 
-static bool is_queued(const struct list *jobs, const struct keeper_job *job)
+static bool is_same_file(const struct keeper_job *a, const struct keeper_job *b)
 {
-    LIST_FOR_EACH_ENTRY (j, jobs, struct keeper_job, link) {
-        if (j->inode == job->inode && j->device == job->device)
-            return true;
-    }
-    return false;
+    return a && a->inode == b->inode && a->device == b->device;
 }
 
-/** Puts it in line, unless it is there already or there are too many. */
+static struct keeper_job *find_queued(struct list *jobs, const struct keeper_job *of)
+{
+    LIST_FOR_EACH_ENTRY (job, jobs, struct keeper_job, link) {
+        if (is_same_file(job, of))
+            return job;
+    }
+    return NULL;
+}
+
+/** Puts it in line, unless there are too many. */
 static void queue(struct keeper *k, struct keeper_job *job)
 {
-    struct list *jobs = job->kind == KEEPER_REMOVE ? &k->removals : &k->compressions;
-
-    if (k->stopped || k->queued_count == JOBS_MAX || is_queued(jobs, job)) {
+    if (k->stopped || k->queued_count == JOBS_MAX) {
         free(job);
         return;
     }
     job->snapshot = k->snapshot;
-    list_append(jobs, &job->link);
+    list_append(job->kind == KEEPER_REMOVE ? &k->removals : &k->compressions, &job->link);
     k->queued_count++;
+}
+
+/** A sweep has found a file to do something to, which may be known already. */
+static void queue_found(struct keeper *k, struct keeper_job *job)
+{
+    struct list *jobs = job->kind == KEEPER_REMOVE ? &k->removals : &k->compressions;
+
+    if (is_same_file(k->running, job) || is_same_file(k->placing, job) || find_queued(jobs, job))
+        free(job);
+    else
+        queue(k, job);
 }
 
 static void on_wake(void *ctx)
@@ -298,13 +312,13 @@ static void on_wake(void *ctx)
     if (returned)
         take_back(k, returned);
     while ((link = list_pop(&found)))
-        queue(k, container_of(link, struct keeper_job, link));
+        queue_found(k, container_of(link, struct keeper_job, link));
     keeper_step(k);
 }
 
 void keeper_rotated(struct keeper *k, const char *path, uint64_t device, uint64_t inode)
 {
-    struct keeper_job *job;
+    struct keeper_job *job, *stale;
 
     if (!k->started || k->options.compression == COMPRESSION_NONE)
         return;
@@ -314,6 +328,10 @@ void keeper_rotated(struct keeper *k, const char *path, uint64_t device, uint64_
     job->base = strrchr(path, '/') ? (size_t)(strrchr(path, '/') + 1 - path) : 0;
     job->device = device;
     job->inode = inode;
+    /* The kernel gives the number of a file that is gone to a new one: a job that has it was meant
+     * for another file, and may be from before a save that does not cover this one. */
+    while ((stale = find_queued(&k->compressions, job)) || (stale = find_queued(&k->removals, job)))
+        drop(k, stale);
     queue(k, job);
     keeper_step(k);
 }

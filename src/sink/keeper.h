@@ -6,7 +6,8 @@
  * Who may do what with a name:
  *   - Rotated files are renamed by the ring's thread (output.c) when a file is rotated. The thread
  *     renames or removes one only while the ring's thread has that file's rotations on hold, which
- *     lasts for a few system calls; a rotation that is wanted meanwhile comes with a later write.
+ *     lasts for a few system calls; a rotation that is wanted meanwhile comes with a later write,
+ *     so that the file grows by what is written in that time.
  *   - The thread knows a file by device and inode: what has been shifted to another number
  *     meanwhile is found there, and what is gone is left alone.
  *   - A file that is open for writing is never touched, whatever it is called.
@@ -21,7 +22,9 @@
  *   name.N                     plain
  *   name.N, name.N.tmp         being compressed; the temporary is removed at the next start
  *   name.N, name.N.gz          synced and renamed; the compressed one is removed at the next start
- *   name.N.gz                  the plain one is removed, once the directory has been synced
+ *   name.N.gz                  the plain one is removed
+ * A journal keeps the order of the last two over a loss of power, too. Rotations do not wait for a
+ * sync of the directory in between.
  */
 #pragma once
 
@@ -66,9 +69,9 @@ struct keeper {
     struct keeper_job *placing; /* compressed, and not yet in its place */
     const char *held;           /* the path whose files are not to be renamed; NULL: none */
     uint32_t queued_count;
-    uint64_t snapshot, saved; /* of the positions: the last one taken, and saved */
-    bool busy;                /* the thread has a job */
-    bool blocked;             /* a job waits for the end of a rotation */
+    uint64_t snapshot, saved;         /* of the positions: the last one taken, and saved */
+    const struct keeper_job *running; /* the thread has it; NULL: none */
+    bool blocked;                     /* a job waits for the end of a rotation */
     bool stopped;
 
     /* Both, under the lock. */

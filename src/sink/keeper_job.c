@@ -83,17 +83,23 @@ static int find(struct keeper_job *job, const struct keeper_work *work, int dir,
 
 /* Compression. */
 
-static int open_found(struct keeper_job *job, int dir, const char *name, struct stat *st)
+/** Finds and opens it. When it is shifted in between, it is looked for again, further up. */
+static int open_found(struct keeper_job *job, const struct keeper_work *work, int dir,
+                      struct stat *st)
 {
-    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    char name[NAME_ROOM];
+    int r, fd;
 
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, st) < 0 || st->st_dev != job->device || st->st_ino != job->inode) {
-        (void)close(fd); /* only looked at */
-        return -ENOENT;  /* shifted just now: the next sweep finds it */
+    while ((r = find(job, work, dir, name, st)) == 0) {
+        fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0 && errno != ENOENT)
+            return -errno;
+        if (fd >= 0 && fstat(fd, st) == 0 && st->st_dev == job->device && st->st_ino == job->inode)
+            return fd;
+        if (fd >= 0)
+            (void)close(fd); /* only looked at */
     }
-    return fd;
+    return r;
 }
 
 /** The compressed file is as old as what is in it, and as private. */
@@ -135,13 +141,9 @@ static int squeeze_into(struct keeper_job *job, const struct keeper_work *work, 
 
 static int compress_file(struct keeper_job *job, const struct keeper_work *work, int dir)
 {
-    char name[NAME_ROOM];
     struct stat st;
-    int r = find(job, work, dir, name, &st), fd;
+    int fd = open_found(job, work, dir, &st), r;
 
-    if (r < 0)
-        return r;
-    fd = open_found(job, dir, name, &st);
     if (fd < 0)
         return fd;
     job->size = (uint64_t)st.st_size;
@@ -167,8 +169,7 @@ static int place(struct keeper_job *job, const struct keeper_work *work, int dir
     print_name(job, compressed, job->number, form);
     if (renameat(dir, temporary, dir, compressed) < 0)
         return -errno;
-    /* -EINVAL: it can't be synced there. */
-    if ((fsync(dir) < 0 && errno != EINVAL) || unlinkat(dir, plain, 0) < 0) {
+    if (unlinkat(dir, plain, 0) < 0) {
         r = -errno;
         (void)unlinkat(dir, compressed, 0); /* the next start does it */
     }

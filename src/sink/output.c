@@ -476,11 +476,11 @@ static void retired(struct output *o, int res)
         count_failure(o, res); /* a file system that only says now what it could not write */
     o->set->stats->rotations++;
     tell(o, o->set->on_moved);
-    if (o->set->rotate_keep > 0)
-        keeper_rotated(o->set->keeper, o->path, o->device, o->inode);
     o->fd = -1;
     o->rotating = false;
     o->known = false;
+    if (o->set->rotate_keep > 0)
+        keeper_rotated(o->set->keeper, o->path, o->device, o->inode);
     begin_open(o);
 }
 

@@ -357,16 +357,15 @@ static void compress_all(struct sink_fixture *f, enum compression compression,
          .rotate_compression = compression);
     for (uint64_t n = 0; n < 200; n++) {
         test_submit_line(f, s, n, n == 100 ? 900000 : 100 + n * 37 % 2000, &expected);
-        fake_ring_run(f->ring);
+        /* While a file is put in its place there is no rotation. */
+        WAIT(f, STATS(f)->files_compressed + STATS(f)->compress_errors == STATS(f)->rotations);
     }
-    WAIT(f, STATS(f)->files_compressed == STATS(f)->rotations);
     counts = expect_row(f, "web/log", &expected);
     assert_int_equal(1, counts.of[ROTATED_PLAIN]);
     assert_int_equal(STATS(f)->rotations, counts.of[form]);
-    assert_true(counts.of[form] > 3);
+    assert_true(counts.of[form] > 10);
     assert_int_equal(0, STATS(f)->compress_errors);
     assert_true(STATS(f)->compress_bytes_in > STATS(f)->compress_bytes_out);
-    assert_true(STATS(f)->compress_bytes_in + 20000 >= expected.len);
     assert_int_equal(
         0, stat(test_path(f, form == ROTATED_GZIP ? "web/log.1.gz" : "web/log.1.zst"), &st));
     assert_int_equal(0640, st.st_mode & 0777);
@@ -409,14 +408,16 @@ static void test_rotation_and_compression_at_once_lose_nothing(void **state)
         test_submit_line(f, s[n % 3], n, 100, &expected[n % 3]);
         for (uint64_t steps = n * 7 % 30; steps > 0; steps--)
             (void)fake_ring_step(f->ring);
+        if (n % 100 == 99)
+            WAIT(f, STATS(f)->files_compressed + STATS(f)->compress_errors == STATS(f)->rotations);
     }
-    WAIT(f, STATS(f)->files_compressed + STATS(f)->compress_errors > 300);
     assert_int_equal(0, STATS(f)->compress_errors);
+    assert_true(STATS(f)->files_compressed >= 30);
     end_sink(f);
     for (size_t i = 0; i < 3; i++) {
         struct counts counts = expect_row(f, names[i], &expected[i]);
 
-        assert_true(counts.of[ROTATED_PLAIN] + counts.of[ROTATED_GZIP] > 100);
+        assert_int_equal(1, counts.of[ROTATED_PLAIN]);
         buf_finish(&expected[i]);
         (void)source_unref(s[i]);
     }
