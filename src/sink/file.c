@@ -264,6 +264,7 @@ static void file_submit(struct sink *sink, struct batch *batch)
     struct sink_file *s = from_sink(sink);
 
     assert(!s->set.closing);
+    keeper_begin(&s->keeper);
     if (inbox_push(&s->inbox, batch) < 0) {
         count_no_memory(s);
         sink->records_lost += batch->count;

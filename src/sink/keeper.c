@@ -110,7 +110,7 @@ static void wait_for_work(struct keeper *k)
         until_ns = k->probe_at_mono_ns;
     if (does_sweep(k) && !atomic_load(&k->stop))
         until_ns = MIN(until_ns, k->sweep_at_mono_ns);
-    if (until_ns == INT64_MAX) {
+    if (until_ns == INT64_MAX || !k->begun) {
         (void)pthread_cond_wait(&k->changed, &k->lock);
         return;
     }
@@ -141,16 +141,16 @@ static void *keeper_main(void *arg)
     (void)pthread_mutex_lock(&k->lock);
     while (!k->quit) {
         struct keeper_job *job = TAKE_PTR(k->given);
-        bool worked;
+        bool worked, begun = k->begun;
 
         (void)pthread_mutex_unlock(&k->lock);
-        worked = work(k, job, &found);
+        worked = begun && work(k, job, &found);
         (void)pthread_mutex_lock(&k->lock);
         if (job || !list_is_empty(&found)) {
             k->returned = job ? job : k->returned;
             list_splice(&k->found, &found);
             ring_wake(k->ring);
-        } else if (!worked && !k->given && !k->quit) {
+        } else if (!worked && !k->given && k->begun == begun && !k->quit) {
             wait_for_work(k);
         }
     }
@@ -302,6 +302,9 @@ static void on_wake(void *ctx)
     struct keeper_job *returned;
     struct list found, *link;
 
+    keeper_begin(k);
+    if (!k->started)
+        return;
     list_init(&found);
     (void)pthread_mutex_lock(&k->lock);
     returned = TAKE_PTR(k->returned);
@@ -392,22 +395,36 @@ int keeper_start(struct keeper *k, struct ring *ring, const struct keeper_option
     list_init(&k->compressions);
     list_init(&k->removals);
     list_init(&k->found);
-    keeper_clean(options->dir_fd, options->files);
-    if (!does_sweep(k) && options->free_space_min == 0)
-        return 0;
-    (void)probe_if_due(k);
-    r = init_lock(k);
-    if (r < 0)
-        return r;
-    r = start_thread(k);
-    if (r < 0) {
-        finish_lock(k);
-        return r;
+    if (does_sweep(k) || options->free_space_min > 0) {
+        (void)probe_if_due(k);
+        r = init_lock(k);
+        if (r < 0)
+            return r;
+        r = start_thread(k);
+        if (r < 0) {
+            finish_lock(k);
+            return r;
+        }
+        k->started = true;
     }
-    k->started = true;
     k->waker = (struct ring_waker){.fn = on_wake, .ctx = k};
     ring_add_waker(ring, &k->waker);
+    ring_wake(ring);
     return 0;
+}
+
+void keeper_begin(struct keeper *k)
+{
+    if (k->begun_here)
+        return;
+    k->begun_here = true;
+    keeper_clean(k->options.dir_fd, k->options.files);
+    if (!k->started)
+        return;
+    (void)pthread_mutex_lock(&k->lock);
+    k->begun = true;
+    (void)pthread_cond_signal(&k->changed);
+    (void)pthread_mutex_unlock(&k->lock);
 }
 
 void keeper_stop(struct keeper *k)
@@ -431,6 +448,7 @@ static void free_jobs(struct list *jobs)
 
 void keeper_finish(struct keeper *k)
 {
+    ring_remove_waker(&k->waker); /* if it was ever added */
     if (!k->started)
         return;
     keeper_stop(k);
@@ -439,7 +457,6 @@ void keeper_finish(struct keeper *k)
     (void)pthread_cond_signal(&k->changed);
     (void)pthread_mutex_unlock(&k->lock);
     (void)pthread_join(k->thread, NULL);
-    ring_remove_waker(&k->waker);
     if (k->returned)
         take_back(k, TAKE_PTR(k->returned));
     if (k->placing)

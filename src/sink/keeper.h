@@ -72,7 +72,7 @@ struct keeper {
     uint64_t snapshot, saved;         /* of the positions: the last one taken, and saved */
     const struct keeper_job *running; /* the thread has it; NULL: none */
     bool blocked;                     /* a job waits for the end of a rotation */
-    bool stopped;
+    bool begun_here, stopped;
 
     /* Both, under the lock. */
     pthread_t thread;
@@ -80,7 +80,7 @@ struct keeper {
     pthread_cond_t changed;
     struct keeper_job *given, *returned;
     struct list found; /* by a sweep */
-    bool quit;
+    bool begun, quit;
 
     atomic_bool stop; /* no more jobs, and the one under way ends early */
     atomic_bool low;
@@ -90,11 +90,15 @@ struct keeper {
 };
 
 /**
- * Removes what a crash has left of compressions, and begins if there is anything to do: looks at
- * the space once, then starts the thread. Blocks: before the ring runs. returns: 0; negative errno,
- * with nothing to finish.
+ * Looks at the space, and makes the thread if there will be anything to do for it. Nothing is
+ * touched before keeper_begin, so that who finds the directory in use can still go away; the ring's
+ * first pass calls it at the latest. returns: 0; negative errno, with nothing to finish.
  */
 int keeper_start(struct keeper *k, struct ring *ring, const struct keeper_options *options);
+
+/** Removes what a crash has left of compressions, before anything is rotated, and begins. Blocks
+ * for a walk over the directory. */
+void keeper_begin(struct keeper *k);
 
 /** All zero is fine. Gives no more jobs, and has the one under way end early. The space is looked
  * at on. */
