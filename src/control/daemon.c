@@ -65,7 +65,6 @@ struct daemon {
     struct op grace_op;
     enum daemon_state state;
     bool sinks_closed, grace_over;
-    uint64_t saves_told;
     uint64_t outputs_shorter; /* files, found at the start */
     int exit_code;
     char self_id[REPLY_ID_LEN + 1];
@@ -232,10 +231,6 @@ static void on_pass_end(void *ctx)
     }
     if (d->state <= DAEMON_SINK_CLOSING)
         positions_step(&d->positions, clock_mono_ns());
-    if (d->positions.saves != d->saves_told) {
-        d->saves_told = d->positions.saves;
-        sinks_positions_saved(&d->sinks);
-    }
     step(d);
     log_writer_flush(&d->log);
 }
@@ -349,6 +344,13 @@ static void tell_shorter_outputs(struct daemon *d)
     }
 }
 
+static void on_positions_saved(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    sinks_positions_saved(&d->sinks);
+}
+
 static int open_positions(struct daemon *d)
 {
     const struct config *c = d->config;
@@ -393,6 +395,7 @@ static int wire(struct daemon *d)
     d->positions.ring = d->ring;
     d->positions.gather = &d->gather;
     d->positions.collect = collect_positions;
+    d->positions.on_saved = on_positions_saved;
     d->positions.ctx = d;
     r = meters_init(&d->meters, c);
     if (r < 0)
