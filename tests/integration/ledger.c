@@ -11,8 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <zlib.h>
+
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
+#include "ringtail/sink/rotated.h"
 
 #define LOOK_MS 30
 /* Files may be renamed while they are looked at; what is wrong for so many looks stays wrong. */
@@ -112,6 +115,7 @@ struct part_file {
     char *name;
     size_t base_len;
     unsigned number; /* name.number; 0: the file in use */
+    enum rotated_form form;
 };
 
 /* Rotated files of one name one after the other, the oldest first. */
@@ -123,7 +127,23 @@ static int by_name_and_age(const void *a, const void *b)
 
     if (r == 0 && x->base_len != y->base_len)
         r = x->base_len < y->base_len ? -1 : 1;
-    return r ? r : (x->number < y->number) - (x->number > y->number);
+    if (r == 0)
+        r = (x->number < y->number) - (x->number > y->number);
+    return r ? r : (x->form > y->form) - (x->form < y->form);
+}
+
+static void append_gzip(const char *from, int to)
+{
+    gzFile file = gzopen(from, "rbe");
+    static char bytes[262144];
+    int n;
+
+    if (!file)
+        return; /* rotated away just now */
+    while ((n = gzread(file, bytes, sizeof bytes)) > 0)
+        assert_int_equal(n, write(to, bytes, (size_t)n));
+    assert_int_equal(0, n);
+    assert_int_equal(Z_OK, gzclose(file));
 }
 
 static void append_file(const char *from, int to)
@@ -146,14 +166,17 @@ static size_t list_files(const char *directory, struct part_file *files)
 
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
         struct part_file *f = &files[count];
-        const char *dot = strrchr(e->d_name, '.');
+        struct rotated_name rotated = {.base_len = strlen(e->d_name)};
 
         if (e->d_name[0] == '.')
             continue;
         assert_true(count < FILES_MAX);
+        if (rotated_parse(e->d_name, &rotated) && rotated.form == ROTATED_TEMPORARY)
+            continue; /* the plain one is there */
         f->name = must(strdup(e->d_name));
-        f->number = (unsigned)strtoul(dot ? dot + 1 : "", NULL, 10);
-        f->base_len = f->number && dot ? (size_t)(dot - e->d_name) : strlen(e->d_name);
+        f->number = rotated.number;
+        f->base_len = rotated.base_len;
+        f->form = rotated.form;
         count++;
     }
     if (dir)
@@ -179,11 +202,19 @@ static void join(struct ledger *l)
     for (size_t i = 0; i < count; i++) {
         int fd;
 
+        /* Killed between the two: the plain one holds. */
+        if (i > 0 && files[i].number > 0 && files[i].number == files[i - 1].number &&
+            files[i].base_len == files[i - 1].base_len &&
+            memcmp(files[i].name, files[i - 1].name, files[i].base_len) == 0)
+            continue;
         snprintf(path, sizeof path, "%s/%.*s", l->joined, (int)files[i].base_len, files[i].name);
         fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
         snprintf(path, sizeof path, "%s/%s", l->world->out_dir, files[i].name);
-        append_file(path, fd);
+        if (files[i].form == ROTATED_GZIP)
+            append_gzip(path, fd);
+        else
+            append_file(path, fd);
         close(fd);
     }
     for (size_t i = 0; i < count; i++)

@@ -1,5 +1,6 @@
 /* Positions: whatever happens to the file, to the disk or to ringtail, no line is lost or doubled.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include "ringtail/base/buf.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
+#include "ringtail/sink/rotated.h"
 
 #include "admin_peer.h"
 #include "ledger.h"
@@ -302,6 +304,38 @@ static void test_kills_with_rotated_files(void **state)
                                      NULL});
 }
 
+/* Files that have been compressed, below the output. */
+static unsigned count_compressed(const struct world *w)
+{
+    DIR *dir = opendir(w->out_dir);
+    struct rotated_name name;
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+        count += rotated_parse(e->d_name, &name) && name.form == ROTATED_GZIP;
+    closedir(dir);
+    return count;
+}
+
+static void test_kills_with_compressed_files(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=10ms", "--set",
+                                     "output.rotate_bytes=4KiB", "--set", "output.rotate_keep=1000",
+                                     "--set", "output.rotate_interval=1s", "--set",
+                                     "output.rotate_compression=gzip", NULL});
+    assert_true(count_compressed(*state) > 10);
+}
+
+static void test_kills_with_compressed_files_and_rare_positions(void **state)
+{
+    kill_often(*state, false,
+               (const char *const[]){"--set", "positions.interval=300ms", "--set",
+                                     "output.rotate_bytes=4KiB", "--set", "output.rotate_keep=1000",
+                                     "--set", "output.rotate_compression=gzip", NULL});
+}
+
 static void test_kills_with_synced_output(void **state)
 {
     kill_often(*state, false,
@@ -437,6 +471,9 @@ int main(void)
         WORLD_TEST("S42 SIGKILL with one file for all", test_kills_with_one_file_for_all),
         WORLD_TEST("S42 SIGKILL with a file per stream", test_kills_with_a_file_per_stream),
         WORLD_TEST("S42 SIGKILL with rotated files", test_kills_with_rotated_files),
+        WORLD_TEST("S42 SIGKILL with files that are compressed", test_kills_with_compressed_files),
+        WORLD_TEST("S42 SIGKILL with files that are compressed and rare positions",
+                   test_kills_with_compressed_files_and_rare_positions),
         WORLD_TEST("S42 SIGKILL with output that is synced", test_kills_with_synced_output),
         WORLD_TEST("an output file that has become shorter is reported",
                    test_a_shorter_output_is_reported),
