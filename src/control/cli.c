@@ -15,10 +15,18 @@
 #include "ringtail/base/metric.h"
 #include "ringtail/control/daemon.h"
 
+#include "health.h"
+
+/* A health check of a container that takes longer counts as failed. */
+#define HEALTH_TIMEOUT_MS 5000
+
 static const char usage[] =
     "Usage:\n"
     "  ringtail run     follow every container of a Docker Engine, one NDJSON record a line\n"
     "  ringtail check   check the configuration without running (exit code 2: it is wrong)\n"
+    "  ringtail health  ask the ringtail that runs with this configuration how it is (exit code "
+    "0:\n"
+    "                   all is well; 1: it is not, or does not answer; one line says why)\n"
     "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
     "  ringtail metrics print the table of metrics as Markdown (docs/metrics.md)\n"
     "\n"
@@ -94,6 +102,17 @@ static int print_metrics(void)
         (void)fwrite(out.data, 1, out.len, stdout);
     buf_finish(&out);
     return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
+}
+
+static int print_health(const struct config *c)
+{
+    struct buf said = {0};
+    bool well = health_ask(c, HEALTH_TIMEOUT_MS, &said);
+
+    if (said.len > 0)
+        (void)fwrite(said.data, 1, said.len, stdout);
+    buf_finish(&said);
+    return !well || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
 }
 
 /* ---- arguments ---- */
@@ -273,7 +292,7 @@ static enum cli_command done(struct cli *cli, int exit_code)
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
-    static const char *const commands[] = {"run", "check", "options", "metrics"};
+    static const char *const commands[] = {"run", "check", "health", "options", "metrics"};
     const char *command = o->command ? o->command : "";
     bool known = false;
 
@@ -287,7 +306,8 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         known |= strcmp(command, commands[i]) == 0;
     if (!known) {
         (void)fprintf(stderr,
-                      "ringtail: %s%s%s (run, check, options or metrics; see ringtail --help)\n",
+                      "ringtail: %s%s%s (run, check, health, options or metrics; see ringtail "
+                      "--help)\n",
                       *command ? "unknown command \"" : "a command is missing", command,
                       *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
@@ -299,6 +319,8 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         return done(cli, print_options());
     if (strcmp(command, "metrics") == 0)
         return done(cli, print_metrics());
+    if (strcmp(command, "health") == 0)
+        return done(cli, print_health(&cli->config));
     if (strcmp(command, "run") == 0)
         return CLI_RUN;
     (void)printf("The configuration is good.\n");

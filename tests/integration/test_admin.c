@@ -1,8 +1,10 @@
 /* What a running ringtail shows of itself: /metrics, /health, /ready, /debug/streams. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <yyjson.h>
 
@@ -330,6 +332,41 @@ static void test_what_is_read_far_too_late_is_at_risk(void **state)
 
 /* ---- /health, /ready ---- */
 
+/* `ringtail health`, beside the ringtail that it asks. */
+static void health_says(struct world *w, uint16_t port, int code, const char *what)
+{
+    struct ringtail_proc health = {0};
+    char directory[96], setting[32];
+    char *text;
+    size_t size;
+    FILE *out;
+
+    snprintf(directory, sizeof directory, "%s/health", w->dir);
+    snprintf(setting, sizeof setting, "admin.port=%u", (unsigned)port);
+    assert_true(mkdir(directory, 0700) == 0 || errno == EEXIST);
+    assert_int_equal(0, ringtail_proc_start(
+                            &(struct ringtail_how){
+                                .args = (const char *const[]){"health", "--set", setting, NULL},
+                                .directory = directory,
+                            },
+                            &health));
+    while (!ringtail_proc_poll(&health))
+        assert_int_equal(0, usleep(1000));
+    assert_int_equal(code, health.code);
+    out = fopen(health.stdout_path, "re");
+    assert_non_null(out);
+    text = NULL;
+    size = 0;
+    assert_true(getline(&text, &size, out) > 0);
+    if (!strstr(text, what))
+        world_fail(w, "`%s` is not in: %s", what, text);
+    assert_int_equal(-1, getline(&text, &size, out));
+    assert_int_equal(0, fclose(out));
+    free(text);
+    assert_false(ringtail_proc_has_report(&health));
+    ringtail_proc_finish(&health);
+}
+
 static void test_readiness_names_what_is_missing(void **state)
 {
     struct world *w = *state;
@@ -345,8 +382,10 @@ static void test_readiness_names_what_is_missing(void **state)
     world_wait_all(w);
     wait_page(w, port, "/ready", 200,
               "\"engine\":\"connected\",\"sinks\":{\"output\":\"writing\"}");
+    health_says(w, port, 0, "ready: {\"ready\":true");
     assert_int_equal(0, sim_engine_stop(w->sim, SIM_STOP_KILL));
     wait_page(w, port, "/ready", 503, "\"engine\":\"unreachable\"");
+    health_says(w, port, 1, "\"engine\":\"unreachable\"");
     wait_page(w, port, "/health", 200, "OK");
     assert_int_equal(0, sim_engine_start(w->sim, false));
     wait_page(w, port, "/ready", 200, "\"engine\":\"connected\"");
@@ -359,6 +398,7 @@ static void test_readiness_names_what_is_missing(void **state)
     wait_page(w, port, "/ready", 200, "\"output\":\"writing\"");
     world_wait_all(w);
     world_stop(w);
+    health_says(w, port, 1, "no answer");
 }
 
 /* ---- /debug/streams ---- */

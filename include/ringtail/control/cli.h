@@ -5,7 +5,7 @@
 
 enum cli_command {
     CLI_RUN,
-    CLI_DONE, /* all was said (help, version, check): exit with `exit_code` */
+    CLI_DONE, /* all was said (help, version, check, health, …): exit with `exit_code` */
 };
 
 struct cli {
