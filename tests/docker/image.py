@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Builds the image on a real Engine and runs it beside other containers.
+
+image.py CACHE
+
+The base image is bootstrapped, because a test must not depend on a registry, and kept in the
+directory CACHE for the next run. Prints the image's size and how long after its start it wrote the
+first line that it followed.
+"""
+
+import sys
+
+sys.dont_write_bytecode = True
+
+import datetime
+import glob
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+
+from engine_client import ROOT, Failed, Skip, claim, private_engine, run_tests, wait_for
+
+IMAGE = "ringtail:test"
+BASE = "debian:trixie-slim"
+BASE_RELEASE = "trixie"
+SIZE_OVER_LIBC_MAX = 40 << 20
+LIBC = ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1")
+CONFIG = "/etc/ringtail/ringtail.yaml"
+QUICK_HEALTH = {
+    "Test": ["CMD", "/usr/bin/ringtail", "health", "--config", CONFIG],
+    "Interval": 500_000_000, "Timeout": 6_000_000_000, "Retries": 100,
+}
+
+
+def say(text):
+    print(f"# {text}", flush=True)
+
+
+def base_archive(cache):
+    """The base image's files as a tar, bootstrapped from the mirror that apt uses."""
+    archive = os.path.join(cache, f"base-{BASE_RELEASE}.tar")
+    if os.path.exists(archive):
+        return archive
+    if not shutil.which("debootstrap"):
+        raise Skip("no debootstrap (package debootstrap)")
+    targets = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout.split("\n")
+    mirrors = [
+        line.split()[1] for line in targets if line.startswith(("bookworm ", "trixie ", "stable ", "oldstable "))
+    ]
+    if not mirrors:
+        raise Skip("apt's sources name no mirror of Debian")
+    work = tempfile.mkdtemp(prefix="ringtail-base-")
+    try:
+        made = subprocess.run(
+            ["debootstrap", "--variant=minbase", BASE_RELEASE, f"{work}/root", mirrors[0]],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )
+        if made.returncode != 0:
+            raise Skip(f"debootstrap failed: {made.stdout[-300:]}")
+        os.makedirs(cache, exist_ok=True)
+        subprocess.run(["tar", "-c", "-C", f"{work}/root", "-f", archive + ".new", "."], check=True)
+        os.rename(archive + ".new", archive)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return archive
+
+
+def import_image(engine, archive, name):
+    repository, tag = name.split(":")
+    with open(archive, "rb") as file:
+        status, text = engine.ask(
+            "POST", "/images/create", file, content="application/x-tar",
+            fromSrc="-", repo=repository, tag=tag,
+        )
+    claim(status == 200 and b"errorDetail" not in text, f"import of {name}: {text[-500:]}")
+
+
+def sources():
+    """The project's files as the tar of a build's context; nothing that was built."""
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        stdout=subprocess.PIPE, check=True,
+    ).stdout
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path in sorted(set(os.fsdecode(listed).split("\0"))):
+            if os.path.isfile(os.path.join(ROOT, path)):
+                tar.add(os.path.join(ROOT, path), arcname=path)
+    return out.getvalue()
+
+
+def build_image(engine):
+    # With the host's network, because the private Engine has none, for the packages that building needs.
+    status, text = engine.ask(
+        "POST", "/build", sources(), content="application/x-tar",
+        dockerfile="docker/Dockerfile", t=IMAGE, networkmode="host",
+        buildargs=json.dumps({"BASE": BASE}),
+    )
+    messages = [json.loads(line) for line in text.splitlines() if line.strip()]
+    told = "".join(message.get("stream", "") for message in messages)
+    claim(status == 200 and not any("error" in m for m in messages), f"build: {status}\n{told[-3000:]}{text[-500:]}")
+
+
+class Beside:
+    """ringtail in a container, as docker/README.md says to run it, and its neighbours' output."""
+
+    def __init__(self, engine, work, seccomp):
+        self.engine = engine
+        self.out = os.path.join(work, "out")
+        os.mkdir(self.out)
+        os.chown(self.out, 65532, 65532)
+        self.security = ["no-new-privileges"] + seccomp
+        self.id = None
+
+    def start(self, *arguments):
+        engine = self.engine
+        self.id = engine.run(
+            "ringtail", IMAGE,
+            ["run", "--config", CONFIG, "--output", "/var/log/ringtail", "--set",
+             "output.template={container_name}.ndjson", *arguments],
+            health=QUICK_HEALTH,
+            Binds=[f"{engine.socket}:/var/run/docker.sock:ro", f"{self.out}:/var/log/ringtail"],
+            GroupAdd=[str(os.stat(engine.socket).st_gid)],
+            ReadonlyRootfs=True, CapDrop=["ALL"], SecurityOpt=self.security,
+        )
+        return self.id
+
+    def records(self, name):
+        path = os.path.join(self.out, f"{name}.ndjson")
+        if not os.path.exists(path):
+            return []
+        with open(path, "rb") as file:
+            return [json.loads(line) for line in file.read().split(b"\n")[:-1]]
+
+    def lines(self, name):
+        return [record["line"] for record in self.records(name)]
+
+    def told(self):
+        return "\n".join(self.engine.log_lines(self.id)[-20:])
+
+    def wait(self, what, look):
+        try:
+            return wait_for(what, look)
+        except Failed as reason:
+            raise Failed(f"{reason}\nringtail's log:\n{self.told()}") from None
+
+
+def talker(engine, name, count):
+    script = f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); echo $i of {name}; echo $i err >&2; done; exec sleep 1000"
+    return engine.run(name, "busybox:latest", ["sh", "-c", script])
+
+
+def test_small_and_closed(engine, work):
+    """Reads the image's description and its files, without running anything of it."""
+    image = engine.get(f"/images/{IMAGE}/json")
+    made = engine.post("/containers/create", {"Image": IMAGE})["Id"]
+    status, data = engine.ask("GET", f"/containers/{made}/export")
+    engine.remove(made)
+    claim(status == 200, f"export: {status}")
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = {member.name: member.size for member in tar if member.isfile()}
+        sbom = json.load(tar.extractfile("usr/share/doc/ringtail/sbom.spdx.json"))
+    libc = sum(size for name, size in files.items() if os.path.basename(name) in LIBC)
+    say(f"image: {image['Size'] / 2**20:.1f} MiB in {len(files)} files, "
+        f"{(image['Size'] - libc) / 2**20:.1f} MiB over libc ({libc / 2**20:.1f} MiB)")
+    claim(libc > 0, "it has no libc")
+    claim(image["Size"] - libc <= SIZE_OVER_LIBC_MAX, f"{image['Size'] - libc} bytes over libc")
+    config = image["Config"]
+    claim(config["User"] == "65532:65532", f"user {config['User']}")
+    claim(config["Healthcheck"]["Test"][1:3] == ["/usr/bin/ringtail", "health"], f"{config['Healthcheck']}")
+    for label in ("title", "version", "licenses"):
+        claim(config["Labels"].get(f"org.opencontainers.image.{label}"), f"label {label}")
+    shells = [name for name in files if os.path.basename(name) in ("sh", "bash", "dash", "busybox")]
+    claim(not shells, f"there is a shell: {shells}")
+    names = {package["name"] for package in sbom["packages"]}
+    claim({"libc6"} <= {name.split(":")[0] for name in names}, f"packages in the SBOM: {names}")
+
+
+def follow_neighbours(engine, work, seccomp, arguments=()):
+    beside = Beside(engine, work, seccomp)
+    names = ("early", "late")
+    containers = [talker(engine, "early", 500)]
+    try:
+        wait_for("the neighbour's lines", lambda: len(engine.log_lines(containers[0])) == 1000)
+        began = time.time()
+        beside.start("--since", "all", *arguments)
+        path = os.path.join(beside.out, "early.ndjson")
+        beside.wait("the first line", lambda: os.path.exists(path) and os.path.getsize(path) > 0)
+        first = min(os.stat(path).st_mtime, time.time())
+        state = engine.get(f"/containers/{beside.id}/json")["State"]
+        started = datetime.datetime.fromisoformat(state["StartedAt"]).timestamp()
+        say(f"first line followed {(first - started) * 1000:.0f} ms after the container's start, "
+            f"{(first - began) * 1000:.0f} ms after it was asked for")
+        containers.append(talker(engine, "late", 500))
+        for name, container in zip(names, containers):
+            beside.wait(f"all lines of {name}", lambda n=name: len(beside.lines(n)) >= 1000)
+            claim(sorted(beside.lines(name)) == sorted(engine.log_lines(container)), f"lines of {name} differ")
+        beside.wait("a good health check", lambda: engine.get(f"/containers/{beside.id}/json")["State"]["Health"]["Status"] == "healthy")
+        told = engine.log_lines(beside.id)
+        claim(told, "ringtail has said nothing, so that it does not follow itself proves nothing")
+        engine.post(f"/containers/{beside.id}/stop", t=30)
+        state = engine.get(f"/containers/{beside.id}/json")["State"]
+        claim(state["ExitCode"] == 0, f"exit code {state['ExitCode']}:\n{beside.told()}")
+        files = sorted(os.path.basename(path) for path in glob.glob(f"{beside.out}/*"))
+        claim(files == [f"{name}.ndjson" for name in names], f"files: {files}")
+        return told
+    finally:
+        for container in [*containers, beside.id]:
+            if container:
+                engine.remove(container)
+        shutil.rmtree(beside.out)
+
+
+def test_follows_neighbours(engine, work):
+    told = follow_neighbours(engine, work, [])
+    say(next((line for line in told if '"Starting"' in line), "no line Starting"))
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    if shutil.which("git") is None:
+        print("no git")
+        return 77
+    tests = [
+        ("the image is small and has no shell, no root, and a health check", test_small_and_closed),
+        ("a container follows its neighbours through the socket and never itself", test_follows_neighbours),
+    ]
+    work = tempfile.mkdtemp(prefix="ringtail-beside-")
+    os.chmod(work, 0o755)
+    try:
+        with private_engine() as engine:
+            import_image(engine, base_archive(sys.argv[1]), BASE)
+            began = time.monotonic()
+            build_image(engine)
+            say(f"Engine {engine.version()}; the build took {time.monotonic() - began:.0f} s")
+            return run_tests(tests, engine, work)
+    except Skip as reason:
+        print(f"skipped: {reason}")
+        return 77
+    except Failed as reason:
+        print(f"not ok: {reason}")
+        return 1
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
