@@ -5,13 +5,15 @@ image.py CACHE
 
 The base image is bootstrapped, because a test must not depend on a registry, and kept in the
 directory CACHE for the next run. Prints the image's size and how long after its start it wrote the
-first line that it followed.
+first line that it followed. RINGTAIL_TEST_ENGINE_PATH in the environment is a directory with another
+release's dockerd, containerd and runc.
 """
 
 import sys
 
 sys.dont_write_bytecode = True
 
+import contextlib
 import datetime
 import glob
 import io
@@ -30,6 +32,7 @@ BASE = "debian:trixie-slim"
 BASE_RELEASE = "trixie"
 SIZE_OVER_LIBC_MAX = 40 << 20
 LIBC = ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1")
+COMPOSE = os.environ.get("RINGTAIL_TEST_COMPOSE", "")
 CONFIG = "/etc/ringtail/ringtail.yaml"
 QUICK_HEALTH = {
     "Test": ["CMD", "/usr/bin/ringtail", "health", "--config", CONFIG],
@@ -141,6 +144,15 @@ class Beside:
                 found += [json.loads(line) for line in file.read().split(b"\n")[:-1]]
         return found
 
+    def written_at(self, name):
+        """When the file last changed; 0 before anything is in it."""
+        for path in glob.glob(os.path.join(self.out, f"{name}.ndjson*")):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(path)
+                if status.st_size > 0:
+                    return status.st_mtime
+        return 0
+
     def lines(self, name):
         return [record["line"] for record in self.records(name)]
 
@@ -148,8 +160,14 @@ class Beside:
         return "\n".join(self.engine.log_lines(self.id)[-20:])
 
     def wait(self, what, look):
+        def look_while_it_runs():
+            seen = look()
+            state = self.engine.get(f"/containers/{self.id}/json")["State"]
+            claim(seen or state["Running"], f"ringtail ended with exit code {state['ExitCode']} before: {what}")
+            return seen
+
         try:
-            return wait_for(what, look)
+            return wait_for(what, look_while_it_runs)
         except Failed as reason:
             raise Failed(f"{reason}\nringtail's log:\n{self.told()}") from None
 
@@ -202,9 +220,7 @@ def follow_neighbours(engine, work, seccomp, arguments=()):
         wait_for("the neighbour's lines", lambda: len(engine.log_lines(containers[0])) == 1000)
         began = time.time()
         beside.start("--since", "all", *arguments)
-        path = os.path.join(beside.out, "early.ndjson")
-        beside.wait("the first line", lambda: os.path.exists(path) and os.path.getsize(path) > 0)
-        first = min(os.stat(path).st_mtime, time.time())
+        first = beside.wait("the first line", lambda: beside.written_at("early"))
         state = engine.get(f"/containers/{beside.id}/json")["State"]
         started = datetime.datetime.fromisoformat(state["StartedAt"]).timestamp()
         say(f"first line followed {(first - started) * 1000:.0f} ms after the container's start, "
@@ -245,6 +261,48 @@ def test_own_profile(engine, work):
     claim("io_uring" in start["backend"], f"backend {start['backend']}")
 
 
+def test_compose_runs_it(engine, work):
+    """The service of compose.yml; of the rest the machine may have no images and no network."""
+    if not os.access(COMPOSE, os.X_OK):
+        raise Skip("no docker compose (scripts/install test)")
+    override = os.path.join(work, "override.yml")
+    with open(override, "w", encoding="utf-8") as file:
+        file.write(f"""
+services:
+  ringtail:
+    image: {IMAGE}
+    build: !reset null
+    ports: !reset []
+    network_mode: none
+    volumes:
+      - {engine.socket}:/var/run/docker.sock:ro
+      - {ROOT}/docker/ringtail.yaml:{CONFIG}:ro
+    healthcheck:
+      interval: 500ms
+      retries: 100
+""")
+    environment = {
+        **os.environ, "DOCKER_HOST": f"unix://{engine.socket}",
+        "DOCKER_GID": str(os.stat(engine.socket).st_gid),
+    }
+    command = [COMPOSE, "-f", os.path.join(ROOT, "docker/compose.yml"), "-f", override]
+    neighbour = talker(engine, "composed", 100)
+    try:
+        up = subprocess.run(
+            [*command, "up", "-d", "--no-deps", "--no-build", "ringtail"], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )
+        claim(up.returncode == 0, up.stdout)
+        state = lambda: engine.get("/containers/ringtail-ringtail-1/json")["State"]
+        wait_for("a good health check", lambda: state()["Health"]["Status"] == "healthy")
+        host = engine.get("/containers/ringtail-ringtail-1/json")["HostConfig"]
+        claim(any("io_uring_enter" in option for option in host["SecurityOpt"]), f"{host['SecurityOpt']}")
+        claim(host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"], f"{host}")
+    finally:
+        subprocess.run([*command, "down", "-v"], env=environment, stderr=subprocess.DEVNULL, check=False)
+        engine.remove(neighbour)
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -255,11 +313,12 @@ def main():
         ("the image is small and has no shell, no root, and a health check", test_small_and_closed),
         ("a container follows its neighbours through the socket and never itself", test_follows_neighbours),
         ("so it does with a profile of the calls that it makes, and makes no other", test_own_profile),
+        ("compose runs it with that profile, and it is healthy", test_compose_runs_it),
     ]
     work = tempfile.mkdtemp(prefix="ringtail-beside-")
     os.chmod(work, 0o755)
     try:
-        with private_engine() as engine:
+        with private_engine(path=os.environ.get("RINGTAIL_TEST_ENGINE_PATH")) as engine:
             import_image(engine, base_archive(sys.argv[1]), BASE)
             began = time.monotonic()
             build_image(engine)
