@@ -30,6 +30,7 @@
 #include "gather.h"
 #include "log_writer.h"
 #include "meters.h"
+#include "notify.h"
 #include "positions.h"
 #include "recovery.h"
 #include "self.h"
@@ -60,6 +61,7 @@ struct daemon {
     struct discovery discovery;
     struct log_writer log;
     struct meters meters;
+    struct notify notify;
     struct admin *admin;
     struct ring_waker waker;
     struct op grace_op;
@@ -103,6 +105,7 @@ static void begin_shutdown(struct daemon *d)
     if (d->state != DAEMON_RUNNING)
         return;
     d->state = DAEMON_READERS_CLOSING;
+    notify_stopping(&d->notify);
     discovery_close(&d->discovery);
     containers_close(&d->containers);
     engine_close(&d->engine);
@@ -191,9 +194,10 @@ static void step_once(struct daemon *d)
         d->admin = admin_close(d->admin);
         d->state = DAEMON_TIMER_LANDING;
         ring_cancel(d->ring, &d->grace_op);
+        notify_close(&d->notify);
         break;
     case DAEMON_TIMER_LANDING:
-        if (op_in_flight(&d->grace_op))
+        if (op_in_flight(&d->grace_op) || !notify_is_idle(&d->notify))
             break;
         d->state = DAEMON_LOG_LANDING;
         log_writer_close(&d->log);
@@ -479,6 +483,7 @@ static void run(struct daemon *d)
     open_admin(d);
     fanout_start(&d->fanout);
     engine_start(&d->engine);
+    notify_start(&d->notify, d->ring);
     r = ring_run(d->ring, on_pass_end, d);
     atomic_store(&signal_ring, NULL);
     if (r < 0) {
