@@ -25,11 +25,11 @@ import tarfile
 import tempfile
 import time
 
+from base_root import base_archive
 from engine_client import ROOT, Failed, Skip, claim, private_engine, run_tests, wait_for
 
 IMAGE = "ringtail:test"
 BASE = "debian:trixie-slim"
-BASE_RELEASE = "trixie"
 SIZE_OVER_LIBC_MAX = 40 << 20
 LIBC = ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1")
 COMPOSE = os.environ.get("RINGTAIL_TEST_COMPOSE", "")
@@ -42,38 +42,6 @@ QUICK_HEALTH = {
 
 def say(text):
     print(f"# {text}", flush=True)
-
-
-def base_archive(cache):
-    """The base image's files as a tar, bootstrapped from the mirror that apt uses."""
-    archive = os.path.join(cache, f"base-{BASE_RELEASE}.tar")
-    if os.path.exists(archive):
-        return archive
-    if not shutil.which("debootstrap"):
-        raise Skip("no debootstrap (package debootstrap)")
-    targets = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"],
-        stdout=subprocess.PIPE, text=True, check=True,
-    ).stdout.split("\n")
-    mirrors = [
-        line.split()[1] for line in targets if line.startswith(("bookworm ", "trixie ", "stable ", "oldstable "))
-    ]
-    if not mirrors:
-        raise Skip("apt's sources name no mirror of Debian")
-    work = tempfile.mkdtemp(prefix="ringtail-base-")
-    try:
-        made = subprocess.run(
-            ["debootstrap", "--variant=minbase", BASE_RELEASE, f"{work}/root", mirrors[0]],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )
-        if made.returncode != 0:
-            raise Skip(f"debootstrap failed: {made.stdout[-300:]}")
-        os.makedirs(cache, exist_ok=True)
-        subprocess.run(["tar", "-c", "-C", f"{work}/root", "-f", archive + ".new", "."], check=True)
-        os.rename(archive + ".new", archive)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return archive
 
 
 def import_image(engine, archive, name):

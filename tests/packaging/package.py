@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Builds the Debian package in one bootstrapped root; installs, upgrades, removes and purges it in another.
+
+package.py CACHE
+
+Nothing is started there: a policy forbids it, as in any root that is not running. CACHE is where the base
+is kept (tests/docker/base_root.py).
+"""
+
+import sys
+
+sys.dont_write_bytecode = True
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docker"))
+
+from base_root import base_archive
+from engine_client import ROOT, Failed, Skip, claim, run_tests
+
+VERSIONS = ("0.1.0", "0.1.1")
+
+
+class Root:
+    def __init__(self, archive, path):
+        self.path = path
+        os.mkdir(path)
+        subprocess.run(["tar", "-x", "-p", "-C", path, "-f", archive], check=True)
+        shutil.copy("/etc/resolv.conf", f"{path}/etc/resolv.conf")
+        with open(f"{path}/usr/sbin/policy-rc.d", "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\nexit 101\n")
+        os.chmod(f"{path}/usr/sbin/policy-rc.d", 0o755)
+
+    def run(self, command):
+        """A shell's command in the root; its output. Fails the test when it fails."""
+        # In a mount namespace of its own, so that no mount is left behind.
+        script = f'mount -t proc proc "{self.path}/proc" && exec chroot "{self.path}" sh -ec "$1"'
+        result = subprocess.run(
+            ["unshare", "-m", "sh", "-ec", script, "sh", command],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+        )
+        claim(result.returncode == 0, f"{command}: exit code {result.returncode}\n{result.stdout[-3000:]}")
+        return result.stdout
+
+    def has(self, path):
+        return os.path.lexists(self.path + path)
+
+
+def build(root):
+    os.mkdir(f"{root.path}/source")
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        stdout=subprocess.PIPE, check=True,
+    ).stdout
+    packed = subprocess.run(["tar", "-c", "-C", ROOT, "--null", "-T", "-"], input=listed, stdout=subprocess.PIPE, check=True)
+    subprocess.run(["tar", "-x", "-C", f"{root.path}/source"], input=packed.stdout, check=True)
+    root.run("apt-get update -q && apt-get install -y -q --no-install-recommends build-essential lintian")
+    root.run("apt-get build-dep -y -q --no-install-recommends /source/packaging")
+    for version in VERSIONS:
+        # lintian's findings fail it.
+        root.run(f"cd /source && scripts/package {version}")
+
+
+def test_builds(builder, target):
+    build(builder)
+    for version in VERSIONS:
+        package = glob.glob(f"{builder.path}/source/dist/ringtail_{version}_*.deb")
+        claim(len(package) == 1, f"packages of {version}: {package}")
+        shutil.copy(package[0], f"{target.path}/ringtail-{version}.deb")
+        print(f"# {os.path.basename(package[0])}: {os.path.getsize(package[0]) / 1024:.0f} KiB")
+
+
+def test_installs(builder, target):
+    target.run("apt-get update -q && apt-get install -y -q --no-install-recommends /ringtail-0.1.0.deb")
+    claim(re.fullmatch(r"ringtail \S+\n", target.run("ringtail --version")), "it does not run")
+    target.run("ringtail check --config /etc/ringtail/ringtail.yaml")
+    claim("docker" in target.run("id -nG ringtail").split(), "its user is not in the group docker")
+    for directory in ("/var/lib/ringtail", "/var/log/ringtail"):
+        told = target.run(f"stat -c '%U %G %a' {directory}").split()
+        claim(told == ["ringtail", "ringtail", "750"], f"{directory}: {told}")
+    claim(target.has("/etc/systemd/system/multi-user.target.wants/ringtail.service"), "the service is not enabled")
+    claim(not target.has("/usr/bin/ringtail-sim"), "the simulator is in the package")
+
+
+def test_upgrades(builder, target):
+    target.run("echo '# mine' >>/etc/ringtail/ringtail.yaml; echo kept >/var/log/ringtail/web.ndjson")
+    target.run("apt-get install -y -q --no-install-recommends /ringtail-0.1.1.deb")
+    claim(target.run("dpkg-query -W -f '${Version}' ringtail") == "0.1.1", "it is the version before")
+    claim("# mine" in target.run("cat /etc/ringtail/ringtail.yaml"), "the configuration is not what it was")
+    claim(target.has("/var/log/ringtail/web.ndjson"), "lines that were written are gone")
+
+
+def test_removes(builder, target):
+    target.run("apt-get remove -y -q ringtail")
+    claim(not target.has("/usr/bin/ringtail"), "the program is still there")
+    claim(target.has("/etc/ringtail/ringtail.yaml"), "the configuration is gone")
+    claim(target.has("/var/log/ringtail/web.ndjson"), "lines that were written are gone")
+
+
+def test_purges(builder, target):
+    target.run("apt-get purge -y -q ringtail")
+    left = [path for path in ("/etc/ringtail", "/var/lib/ringtail", "/var/log/ringtail") if target.has(path)]
+    left += glob.glob(f"{target.path}/etc/systemd/system/**/ringtail*", recursive=True)
+    claim(not left, f"left: {left}")
+    claim(not target.run("dpkg-query -W -f '${Status}' ringtail 2>/dev/null || true").startswith("install"), "installed")
+
+
+def main():
+    (cache,) = sys.argv[1:]
+    if os.geteuid() != 0:
+        print("skipped: bootstrapped roots need root")
+        return 77
+    work = tempfile.mkdtemp(prefix="ringtail-package-")
+    tests = [
+        ("the package builds, and lintian finds nothing", test_builds),
+        ("it installs a program that runs, a user, directories and a service", test_installs),
+        ("an upgrade keeps the configuration and what was written", test_upgrades),
+        ("a removal keeps them too", test_removes),
+        ("a purge leaves nothing", test_purges),
+    ]
+    try:
+        archive = base_archive(cache)
+        return run_tests(tests, Root(archive, f"{work}/builder"), Root(archive, f"{work}/target"))
+    except Skip as reason:
+        print(f"skipped: {reason}")
+        return 77
+    except Failed as reason:
+        print(f"not ok: {reason}")
+        return 1
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
