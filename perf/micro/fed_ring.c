@@ -165,6 +165,23 @@ void ring_statx(struct ring *ring, struct op *op, int dir_fd, const char *path, 
     refuse();
 }
 
+/* Nobody wakes it: it has one thread. */
+
+void ring_add_waker(struct ring *ring, struct ring_waker *waker)
+{
+    refuse();
+}
+
+void ring_remove_waker(struct ring_waker *waker)
+{
+    refuse();
+}
+
+void ring_wake(struct ring *ring)
+{
+    refuse();
+}
+
 /* Telling. */
 
 const struct ring_stats *ring_stats_get(struct ring *ring)

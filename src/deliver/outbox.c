@@ -29,16 +29,16 @@ struct parcel {
     struct manifest *manifest;
     size_t bytes;
     int64_t taken_at_mono_ns;
-    uint64_t begin;    /* its place, if it is spooled */
-    bool is_submitted; /* the sink has it, or has had it */
-    bool is_done;      /* … and all is where it belongs, or lost */
-    bool is_spooled;   /* appended, and durable once it has no claim */
+    struct spool_place begin; /* if it is spooled */
+    bool is_submitted;        /* the sink has it, or has had it */
+    bool is_done;             /* … and all is where it belongs, or lost */
+    bool is_spooled;          /* appended, and durable once it has no claim */
 };
 
 struct spill {
     struct spool_append append;
     struct batch *batch;
-    uint32_t sinks; /* bits */
+    uint16_t cursors; /* bits */
     struct spool *spool;
     struct list parcels;
 };
@@ -119,7 +119,7 @@ static bool has_waiting(const struct outbox *o)
 /* Everything in front of it is done with, as far as this sink goes. */
 static void move_cursor(struct outbox *o)
 {
-    uint64_t place = o->spooling ? o->read_place : SPOOL_NOTHING;
+    struct spool_place place = o->spooling ? o->read_place : SPOOL_NOTHING;
 
     if (!o->cursor || o->sink_aborted)
         return; /* what an aborted sink gives back is not done with */
@@ -129,7 +129,9 @@ static void move_cursor(struct outbox *o)
             break;
         }
     }
-    spool_cursor_set(o->cursor, MAX(place, o->shed_place));
+    if (o->spooling && place.at < o->shed_place.at)
+        place = o->shed_place;
+    spool_cursor_set(o->cursor, place);
 }
 
 static struct spill *spill_create(struct outbox *o, struct batch *batch)
@@ -153,11 +155,22 @@ static void spill_free(struct spill *s)
 
 static void spill_add(struct spill *s, struct parcel *p)
 {
-    s->sinks |= BIT(spool_cursor_number(p->outbox->cursor));
+    s->cursors |= spool_cursor_bit(p->outbox->cursor);
     list_append(&s->parcels, &p->in_spill);
 }
 
-/* It is durable now. */
+/* The spool has given it up at the end: a parcel that the sink has is its alone again. */
+static void give_back(struct parcel *p)
+{
+    struct outbox *o = p->outbox;
+
+    p->is_spooled = false;
+    if (!p->is_submitted)
+        tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_SPOOLED,
+                     ACCOUNT_LOST + LOST_ABORTED);
+}
+
+/* It is durable now, or never will be. */
 static void on_appended(struct spool_append *a)
 {
     struct spill *s = container_of(a, struct spill, append);
@@ -168,6 +181,8 @@ static void on_appended(struct spool_append *a)
         struct outbox *o = p->outbox;
 
         o->appends--;
+        if (a->error)
+            give_back(p);
         if (p->is_done || !p->is_submitted)
             parcel_free(p);
         else
@@ -190,7 +205,7 @@ static bool spill_try(struct spill *s)
     int r;
 
     s->append.done = on_appended;
-    r = spool_append_batch(s->spool, &s->append, s->batch, s->sinks);
+    r = spool_append_batch(s->spool, &s->append, s->batch, s->cursors);
     if (r < 0)
         return false;
     LIST_FOR_EACH_ENTRY (p, &s->parcels, struct parcel, in_spill) {
@@ -245,7 +260,7 @@ static void spool_queued(struct outbox *o)
  */
 static void begin_spooling(struct outbox *o)
 {
-    uint64_t place = spool_end(o->options.spool);
+    struct spool_place place = spool_end(o->options.spool);
 
     o->spooling = true;
     o->read_place = o->last_place = place;
@@ -255,7 +270,7 @@ static void begin_spooling(struct outbox *o)
         o->read_place = o->last_place; /* the sink has it: it is not read back */
     }
     spool_queued(o);
-    o->spooling = o->last_place > place; /* it had no room at all */
+    o->spooling = o->last_place.at > place.at; /* it had no room at all */
     o->spool_turns += o->spooling;
     move_cursor(o);
 }
@@ -288,7 +303,7 @@ static void submit(struct parcel *p);
 static void on_read(struct spool_read *r, int res)
 {
     struct outbox *o = container_of(r, struct outbox, read);
-    enum account_name from = r->begin >= o->run_place ? ACCOUNT_SPOOLED : ACCOUNT_FOUND;
+    enum account_name from = r->begin.at >= o->run_place.at ? ACCOUNT_SPOOLED : ACCOUNT_FOUND;
     struct manifest *m = NULL;
     struct parcel *p = NULL;
 
@@ -306,7 +321,7 @@ static void on_read(struct spool_read *r, int res)
         o->read_failed = true; /* read again from the same place */
         retry_later(o);
     } else {
-        o->read_place = MAX(r->end, o->read_place);
+        o->read_place = r->end;
         o->expired |= r->expired > 0;
         if (p) {
             p->is_spooled = true;
@@ -331,7 +346,7 @@ static void read_back(struct outbox *o)
 {
     if (o->reading || o->read_failed || o->appends > 0 || o->closing)
         return;
-    if (o->read_place >= o->last_place) {
+    if (o->read_place.at >= o->last_place.at) {
         end_spooling(o); /* what waits for room there is next */
         return;
     }
@@ -626,7 +641,10 @@ int outbox_init(struct outbox *o, const struct outbox_options *options,
         return -ENOMEM;
     o->run_place = o->last_place = spool_end(options->spool);
     o->read_place = spool_cursor_place(o->cursor);
-    o->spooling = o->read_place != SPOOL_NOTHING && o->read_place < o->last_place;
+    if (spool_is_nothing(o->read_place))
+        o->read_place = o->last_place;
+    o->spooling = o->read_place.at < o->last_place.at;
+    move_cursor(o);
     return 0;
 }
 

@@ -431,7 +431,7 @@ static int name_topic(struct kafka *k, const struct record *r)
             name->data[i] = '_';
     }
     /* Names that Kafka does not allow; a container without a name gives the first. */
-    if (name->len == 0 || !strcmp(name->data, ".") || !strcmp(name->data, "..")) {
+    if (name->len == 0 || strcmp(name->data, ".") == 0 || strcmp(name->data, "..") == 0) {
         name->len = 0;
         if (buf_append(name, "_", 2) < 0)
             return -ENOMEM;

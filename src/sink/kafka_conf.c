@@ -81,11 +81,12 @@ static void fail(struct filling *f, const char *fmt, ...)
 {
     va_list ap;
 
-    if (f->error < 0)
-        return;
-    va_start(ap, fmt);
-    (void)vsnprintf(f->why, f->why_size, fmt, ap);
-    va_end(ap);
+    /* The first reason is the one to give. */
+    if (f->error == 0) {
+        va_start(ap, fmt);
+        (void)vsnprintf(f->why, f->why_size, fmt, ap);
+        va_end(ap);
+    }
     f->error = -EINVAL;
 }
 
@@ -181,8 +182,9 @@ static void fill_security(struct filling *f, const struct kafka_options *o)
         set(f, "ssl.endpoint.identification.algorithm", o->tls_verify ? "https" : "none");
     }
     if (sasl) {
-        if (strcmp(o->sasl_mechanism, "PLAIN") && strcmp(o->sasl_mechanism, "SCRAM-SHA-256") &&
-            strcmp(o->sasl_mechanism, "SCRAM-SHA-512"))
+        if (strcmp(o->sasl_mechanism, "PLAIN") != 0 &&
+            strcmp(o->sasl_mechanism, "SCRAM-SHA-256") != 0 &&
+            strcmp(o->sasl_mechanism, "SCRAM-SHA-512") != 0)
             fail(f, "sasl.mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
         else if (!is_given(o->sasl_user) || !is_given(o->sasl_password))
             fail(f, "sasl.mechanism needs sasl.user and sasl.password");

@@ -178,8 +178,8 @@ struct spool_cursor *spool_cursor_get(struct spool *s, const char *name)
     c = cursor_create(s, name, free_index(s));
     if (!c)
         return NULL;
-    c->wanted = c->changed = true;
-    c->place = s->saver.lost ? oldest_place(s) : s->end;
+    c->wanted = c->changed = c->owed = true;
+    c->place = s->saver.lost ? oldest_place(s) : SPOOL_NOTHING;
     s->saver.hurry = true;
     saver_go(s);
     return c;
@@ -189,13 +189,21 @@ void spool_cursor_set(struct spool_cursor *c, struct spool_place place)
 {
     struct spool *s = c->spool;
 
-    assert(place.at >= c->place.at && place.at <= s->end.at);
+    assert(spool_is_nothing(place) || spool_is_nothing(c->place) ||
+           (place.at >= c->place.at && place.at <= s->end.at));
     if (place.at == c->place.at && place.record == c->place.record)
         return;
+    if (spool_is_nothing(c->place))
+        c->owed = s->saver.hurry = true;
     c->place = place;
     c->changed = true;
     saver_go(s);
     spool_drop(s);
+}
+
+uint16_t spool_cursor_bit(const struct spool_cursor *c)
+{
+    return (uint16_t)BIT(c->index - 1); /* the first pair is our own */
 }
 
 struct spool_place spool_cursor_place(const struct spool_cursor *c)
@@ -226,7 +234,7 @@ bool saver_oldest(const struct spool *s, uint64_t *ret_at)
     LIST_FOR_EACH_ENTRY (c, &s->saver.cursors, struct spool_cursor, link) {
         if (c == own_cursor(s))
             continue;
-        has_any = true;
+        has_any = true; /* one for which nothing waits holds nothing back */
         *ret_at = MIN(*ret_at, c->place.at);
     }
     return has_any;
@@ -237,6 +245,8 @@ struct spool_place saver_furthest(const struct spool *s)
     struct spool_place furthest = {0};
 
     LIST_FOR_EACH_ENTRY (c, &s->saver.cursors, struct spool_cursor, link) {
+        if (spool_is_nothing(c->place))
+            continue;
         furthest.at = MAX(furthest.at, c->place.at);
         furthest.record = MAX(furthest.record, c->place.record);
     }
@@ -246,7 +256,7 @@ struct spool_place saver_furthest(const struct spool *s)
 bool saver_is_owed(const struct spool *s)
 {
     LIST_FOR_EACH_ENTRY (c, &s->saver.cursors, struct spool_cursor, link) {
-        if (c->sequence == 0 && c != own_cursor(s))
+        if (c->owed && c != own_cursor(s))
             return true;
     }
     return false;
@@ -318,8 +328,10 @@ static void saved(struct spool *s, int res)
     v->failed = res < 0;
     v->image_changed = v->image_changed || v->failed;
     LIST_FOR_EACH_ENTRY (c, &v->cursors, struct spool_cursor, link) {
-        if (c->saving && res >= 0)
+        if (c->saving && res >= 0) {
             c->sequence++;
+            c->owed = c->owed && c->changed;
+        }
         c->changed = c->changed || (c->saving && res < 0);
         c->saving = false;
     }

@@ -87,7 +87,7 @@ void entry_put(char out[ENTRY_HEADER_BYTES], uint64_t place, const struct entry 
     put32(out + 12, crc);
     put64(out + 16, e->number);
     put64(out + 24, (uint64_t)e->ts_ns);
-    put64(out + 32, (uint64_t)e->at_ms);
+    put64(out + 32, (uint64_t)e->at_ms << 16 | e->cursors);
     put32(out + 40, e->source);
     put16(out + 44, e->ordinal);
     out[46] = (char)e->stream;
@@ -115,7 +115,8 @@ static bool header_parse(const char *in, struct spool_place place, struct entry 
         .kind = magic == RECORD_MAGIC ? ENTRY_RECORD : ENTRY_SOURCE,
         .number = get64(in + 16),
         .ts_ns = (int64_t)get64(in + 24),
-        .at_ms = (int64_t)get64(in + 32),
+        .at_ms = (int64_t)(get64(in + 32) >> 16),
+        .cursors = (uint16_t)get64(in + 32),
         .source = get32(in + 40),
         .ordinal = get16(in + 44),
         .stream = (uint8_t)in[46],

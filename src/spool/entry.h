@@ -3,7 +3,8 @@
  *
  *   head    magic "ringspol", version, CRC32C, begin (bytes, records), when it was made; 64 bytes
  *   entry   magic, CRC32C of the header, length, CRC32C of the payload, number of the record,
- *           time, when it was appended, source, ordinal, stream, flags; 48 bytes; then the payload
+ *           time, when it was appended (48 bits), for whom (16 bits), source, ordinal, stream,
+ *           flags; 48 bytes; then the payload
  *
  * All numbers are little-endian. A record's payload is its line. A source's payload is its id, name
  * and image; `source` of an entry is where in the file the first copy of its source begins, so that
@@ -33,6 +34,7 @@ struct entry {
     uint64_t number;  /* of the record; of a source: of the next record */
     int64_t ts_ns;    /* of a record */
     int64_t at_ms;    /* appended, wall clock */
+    uint16_t cursors; /* bits: who is to see the record */
     uint16_t ordinal; /* these three of a record */
     uint8_t stream, flags;
     struct slice payload;

@@ -108,6 +108,7 @@ struct spool_cursor {
     uint64_t sequence; /* of the newest slot in the file; 0: it is in none */
     unsigned index;    /* of its pair of slots */
     bool wanted;       /* somebody has asked for it */
+    bool owed;         /* no append is done before it is in the file */
     bool changed, saving;
     char name[];
 };

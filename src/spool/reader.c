@@ -136,7 +136,7 @@ static void fail(struct spool *s, int res)
 
     spool_note(s, PART_READER, res);
     r->end = r->begin;
-    r->skipped = r->expired = 0;
+    r->skipped = r->expired = r->others = 0;
     tell(s, res);
 }
 
@@ -310,6 +310,10 @@ static int take_record(struct spool *s, struct spool_read *r, const struct entry
     struct source *source;
     int k;
 
+    if (!(e->cursors & r->cursor)) {
+        r->others++;
+        return 0;
+    }
     if (is_expired(s, e->at_ms, now_ms)) {
         r->expired++;
         return 0;
@@ -362,7 +366,7 @@ static void walk_on(struct spool *s)
             break;
         switch (walk_next(&rd->walk, slice_of(rd->chunk + from, rd->chunk_len - from), &e)) {
         case WALK_RECORD:
-            if (!is_expired(s, e.at_ms, now_ms) &&
+            if (e.cursors & r->cursor && !is_expired(s, e.at_ms, now_ms) &&
                 !find_source(rd, rd->segment->begin.at + e.source)) {
                 rd->walk = before;
                 rd->finding = rd->segment->begin.at + e.source;
@@ -571,12 +575,13 @@ static void on_op(struct op *op, int res)
     }
 }
 
-void spool_read_from(struct spool *s, struct spool_read *r, struct spool_place place,
-                     size_t bytes_max)
+void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
+                     struct spool_place place, size_t bytes_max)
 {
     r->batch = NULL;
     r->begin = r->end = r->at = place;
-    r->skipped = r->expired = 0;
+    r->skipped = r->expired = r->others = 0;
+    r->cursor = spool_cursor_bit(c);
     r->bytes_max = bytes_max;
     list_append(&s->reader.waiting, &r->link);
     go(s);

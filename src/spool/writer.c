@@ -125,6 +125,7 @@ static void encode(struct writer *w)
         entry.kind = ENTRY_RECORD;
         entry.ts_ns = r->ts_ns;
         entry.ordinal = r->ordinal;
+        entry.cursors = e->append->cursors;
         entry.stream = r->stream;
         entry.flags = r->flags;
         pieces[1] = slice_of(r->data, r->len);
@@ -435,7 +436,8 @@ static void add_append(struct spool *s, struct spool_segment *seg, struct spool_
         encode_from(&w->encoder, a);
 }
 
-int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch)
+int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch,
+                       uint16_t cursors)
 {
     struct spool_segment *current = open_segment(s), *fresh = NULL, *seg = current;
     struct writer *w = &s->writer;
@@ -469,6 +471,7 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
         list_append(&s->segments, &fresh->link);
         s->stats.segments++;
     }
+    a->cursors = cursors;
     add_append(s, seg, a, batch, end);
     writer_go(s);
     return 0;

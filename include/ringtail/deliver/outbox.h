@@ -68,17 +68,17 @@ struct outbox {
     bool pumping, pump_again;
 
     struct spool_cursor *cursor;
-    bool spooling;       /* what comes goes behind what is in the spool */
-    uint64_t read_place; /* what is before it is with the sink, or done */
-    uint64_t last_place; /* behind the last record that is for this sink */
+    bool spooling;                 /* what comes goes behind what is in the spool */
+    struct spool_place read_place; /* what is before it is with the sink, or done */
+    struct spool_place last_place; /* behind the last record that is for this sink */
     struct spool_read read;
     bool reading, read_failed;
-    bool shedding;        /* the oldest in the spool make room */
-    uint64_t shed_place;  /* what was in front of it has */
-    bool expired;         /* some of what was there was too old */
-    uint64_t run_place;   /* where this run's part of the spool begins */
-    unsigned appends;     /* under way */
-    uint64_t spool_turns; /* how often it began to spool */
+    bool shedding;                 /* the oldest in the spool make room */
+    struct spool_place shed_place; /* what was in front of it has */
+    bool expired;                  /* some of what was there was too old */
+    struct spool_place run_place;  /* where this run's part of the spool begins */
+    unsigned appends;              /* under way */
+    uint64_t spool_turns;          /* how often it began to spool */
     struct op retry_op;
 
     bool closing, given_up, sink_closing, sink_aborted, sink_closed, told_closed;

@@ -97,6 +97,7 @@ struct spool_append {
     int error; /* 0: durable, by the policy; -ECANCELED: given up by spool_abort */
     struct spool_place begin, end; /* known at once */
     struct batch *batch;           /* the spool's reference, dropped right behind done */
+    uint16_t cursors;              /* bits */
 
     /* The spool's own from here on. */
     struct list link;
@@ -105,11 +106,12 @@ struct spool_append {
 };
 
 /**
- * Appends all records of the batch (one at least), takes a reference until done, and never fails
- * for the disk: a write that fails is tried again. returns: 0; -ENOSPC: it would be larger than
- * bytes_max, nothing was appended; -ENOMEM likewise.
+ * Appends all records of the batch (one at least) for the cursors whose bits are set, takes a
+ * reference until done, and never fails for the disk: a write that fails is tried again. returns:
+ * 0; -ENOSPC: it would be larger than bytes_max, nothing was appended; -ENOMEM likewise.
  */
-int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch);
+int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch,
+                       uint16_t cursors);
 
 /** The place behind the last record. */
 struct spool_place spool_end(const struct spool *s);
@@ -124,17 +126,29 @@ struct spool_place spool_end(const struct spool *s);
 struct spool_cursor;
 
 #define SPOOL_CURSOR_NAME_MAX 400
-#define SPOOL_CURSORS_MAX 127
+#define SPOOL_CURSORS_MAX 16
+
+/** Where a cursor is for which nothing waits: it holds no segment back. */
+#define SPOOL_NOTHING ((struct spool_place){.at = UINT64_MAX, .record = UINT64_MAX})
+
+static inline bool spool_is_nothing(struct spool_place place)
+{
+    return place.at == UINT64_MAX;
+}
 
 /**
- * The cursor of that name, found again or new: then at spool_end, and nothing waits behind it;
+ * The cursor of that name, found again or new: then at SPOOL_NOTHING;
  * unless the file of cursors was missing or damaged, so that it may have stood anywhere: then at
  * the oldest record. NULL without memory, for a name that is empty or too long, and when there are
  * SPOOL_CURSORS_MAX.
  */
 struct spool_cursor *spool_cursor_get(struct spool *s, const char *name);
 
-/** Everything before `place` (of a read, or of an append) is done with. Never goes back. */
+/** Its bit in what is appended; the same after a restart. */
+uint16_t spool_cursor_bit(const struct spool_cursor *c);
+
+/** Everything before `place` (of a read, or of an append) is done with. Never goes back, but for
+ * leaving SPOOL_NOTHING, which no append outruns: it is done when the file of cursors has it. */
 void spool_cursor_set(struct spool_cursor *c, struct spool_place place);
 struct spool_place spool_cursor_place(const struct spool_cursor *c);
 
@@ -150,22 +164,25 @@ struct spool_read {
     /** Of what was read: read on from `end`. The records between them are those of the batch, the
      * skipped and the expired ones. */
     struct spool_place begin, end;
-    uint64_t skipped; /* damaged records */
+    uint64_t others;  /* records for other cursors */
+    uint64_t skipped; /* damaged records, whoever they were for */
     uint64_t expired; /* records given up for their age */
 
     /* The spool's own from here on. */
     struct list link;
     size_t bytes_max;
+    uint16_t cursor; /* bit */
     struct spool_place at;
 };
 
 /**
- * Reads records from `place` on, up to about bytes_max and at least one; what is being written is
- * read once it is done. res: 0; a negative errno, the same again if the trouble stays (what lies
- * there can be passed over with spool_skip_segment); -ENODATA: `place` is the end.
+ * Reads the cursor's records from `place` on, up to about bytes_max, and never beyond the end of a
+ * segment; what is being written is read once it is done. res: 0; a negative errno, the same again
+ * if the trouble stays (what lies there can be passed over with spool_skip_segment); -ENODATA:
+ * `place` is the end.
  */
-void spool_read_from(struct spool *s, struct spool_read *r, struct spool_place place,
-                     size_t bytes_max);
+void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
+                     struct spool_place place, size_t bytes_max);
 
 /** The end of the segment that the place is in, to give up the oldest records and get their room
  * back. At most as far as what is done. */

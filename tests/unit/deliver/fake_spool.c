@@ -15,20 +15,20 @@
 struct spool_cursor {
     struct spool *spool;
     char name[32];
-    uint64_t place;
+    struct spool_place place;
 };
 
 struct kept {
     struct list link;
     struct batch *batch;
-    uint64_t begin, end;
-    uint32_t sinks;
+    struct spool_place begin, end;
+    uint16_t cursors;
 };
 
 struct spool {
     struct list kept, appends, reads;
     size_t bytes_max, bytes;
-    uint64_t end, durable_end;
+    struct spool_place end, durable_end;
     struct spool_cursor cursors[CURSORS_MAX];
     unsigned cursors_count;
     struct spool_stats stats;
@@ -41,7 +41,7 @@ struct waiting {
     struct list link;
     struct spool_read *read;
     const struct spool_cursor *cursor;
-    uint64_t place;
+    struct spool_place place;
 };
 
 struct spool *fake_spool_create(size_t bytes_max)
@@ -86,7 +86,8 @@ static struct batch *copy_of(const struct batch *b)
     return copy;
 }
 
-int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch, uint32_t sinks)
+int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch,
+                       uint16_t cursors)
 {
     struct kept *k;
 
@@ -95,9 +96,11 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
     k = calloc(1, sizeof *k);
     assert_non_null(k);
     k->batch = copy_of(batch);
-    k->sinks = sinks;
+    k->cursors = cursors;
     k->begin = a->begin = s->end;
-    k->end = a->end = s->end += batch->bytes + 1;
+    s->end.at += batch->bytes + 1;
+    s->end.record += batch->count;
+    k->end = a->end = s->end;
     a->batch = batch_ref(batch);
     s->bytes += batch->bytes;
     s->stats.writing_bytes += batch->bytes;
@@ -106,7 +109,7 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
     return 0;
 }
 
-uint64_t spool_end(const struct spool *s)
+struct spool_place spool_end(const struct spool *s)
 {
     return s->end;
 }
@@ -125,41 +128,41 @@ struct spool_cursor *spool_cursor_get(struct spool *s, const char *name)
     return c;
 }
 
-unsigned spool_cursor_number(const struct spool_cursor *c)
+uint16_t spool_cursor_bit(const struct spool_cursor *c)
 {
-    return (unsigned)(c - c->spool->cursors);
+    return (uint16_t)BIT(c - c->spool->cursors);
 }
 
 static bool is_wanted(const struct spool *s, const struct kept *k)
 {
     for (unsigned i = 0; i < s->cursors_count; i++)
-        if (s->cursors[i].place < k->end)
+        if (s->cursors[i].place.at < k->end.at)
             return true;
     return false;
 }
 
-void spool_cursor_set(struct spool_cursor *c, uint64_t place)
+void spool_cursor_set(struct spool_cursor *c, struct spool_place place)
 {
     c->place = place;
     LIST_FOR_EACH_ENTRY (k, &c->spool->kept, struct kept, link) {
-        if (is_wanted(c->spool, k) || k->end > c->spool->durable_end)
+        if (is_wanted(c->spool, k) || k->end.at > c->spool->durable_end.at)
             break;
         forget(c->spool, k);
     }
 }
 
-uint64_t spool_cursor_place(const struct spool_cursor *c)
+struct spool_place spool_cursor_place(const struct spool_cursor *c)
 {
     return c->place;
 }
 
 void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
-                     uint64_t place, size_t bytes_max)
+                     struct spool_place place, size_t bytes_max)
 {
     struct waiting *w = calloc(1, sizeof *w);
 
     assert_non_null(w);
-    assert_true(place < s->end);
+    assert_true(place.at < s->end.at);
     *w = (struct waiting){.read = r, .cursor = c, .place = place};
     list_append(&s->reads, &w->link);
 }
@@ -180,11 +183,11 @@ static void read_one(struct spool *s, struct waiting w)
         return;
     }
     LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
-        if (k->begin < w.place)
+        if (k->begin.at < w.place.at)
             continue;
         r->begin = k->begin;
         r->end = k->end;
-        if (!(k->sinks & BIT(spool_cursor_number(w.cursor))))
+        if (!(k->cursors & spool_cursor_bit(w.cursor)))
             break;
         if (s->read_fails)
             r->skipped = k->batch->count;
@@ -193,7 +196,7 @@ static void read_one(struct spool *s, struct waiting w)
         s->read_fails = false;
         break;
     }
-    r->done(r, r->end == w.place ? -ENODATA : 0);
+    r->done(r, r->end.at == w.place.at ? -ENODATA : 0);
 }
 
 bool fake_spool_step(struct spool *s)
@@ -235,7 +238,7 @@ uint64_t fake_spool_records(const struct spool *s, const char *cursor)
     for (unsigned i = 0; i < s->cursors_count; i++)
         if (strcmp(s->cursors[i].name, cursor) == 0) {
             LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link)
-                if (k->sinks & BIT(i) && k->begin >= s->cursors[i].place)
+                if (k->cursors & BIT(i) && k->begin.at >= s->cursors[i].place.at)
                     records += k->batch->count;
         }
     return records;

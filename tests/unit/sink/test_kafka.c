@@ -4,7 +4,10 @@
  */
 #include "ringtail/sink/kafka.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,6 +61,47 @@ void ring_wake(struct ring *ring)
     const uint64_t one = 1;
 
     assert_int_equal(sizeof one, write(wake_fd, &one, sizeof one));
+}
+
+/* The linker sends the transport's dlopen here. */
+
+static bool no_library;
+
+void *__real_dlopen(const char *name, int flags);
+void *__wrap_dlopen(const char *name, int flags);
+
+void *__wrap_dlopen(const char *name, int flags)
+{
+    return __real_dlopen(no_library ? "no-such-library.so" : name, flags);
+}
+
+/* librdkafka finds this one. A name server that does not answer keeps it for as long as it likes.
+ */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stuck;
+    unsigned asking;
+} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret)
+{
+    static __typeof__(&getaddrinfo) real;
+    bool was_stuck;
+
+    pthread_mutex_lock(&names.lock);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    was_stuck = names.stuck;
+    names.asking++;
+    pthread_cond_broadcast(&names.changed);
+    while (names.stuck)
+        pthread_cond_wait(&names.changed, &names.lock);
+    names.asking--;
+    pthread_mutex_unlock(&names.lock);
+    return was_stuck ? EAI_AGAIN : real(name, service, hints, ret);
 }
 
 /* A message as a consumer has it. */
@@ -894,6 +938,17 @@ static void test_credentials_that_nobody_takes_suspend(void **state)
     try_free(try);
 }
 
+static void test_a_library_that_is_missing_is_a_reason_in_words(void **state)
+{
+    struct fixture *f = *state;
+
+    no_library = true;
+    assert_int_equal(-EOPNOTSUPP, create(f));
+    assert_non_null(strstr(f->why, "librdkafka can't be loaded: "));
+    no_library = false;
+    make(f);
+}
+
 static void test_an_end_without_brokers_is_an_end(void **state)
 {
     struct fixture *f = *state;
@@ -904,11 +959,34 @@ static void test_an_end_without_brokers_is_an_end(void **state)
     assert_null(waker);
 }
 
+static void test_an_end_does_not_wait_for_a_name_server(void **state)
+{
+    struct fixture *f = *state;
+
+    names.stuck = true;
+    f->options.brokers = "kafka.example:9092";
+    make(f);
+    pthread_mutex_lock(&names.lock);
+    while (names.asking == 0)
+        pthread_cond_wait(&names.changed, &names.lock);
+    pthread_mutex_unlock(&names.lock);
+    f->transport = transport_destroy(f->transport);
+    assert_null(waker);
+    pthread_mutex_lock(&names.lock);
+    assert_int_equal(1, names.asking);
+    names.stuck = false;
+    pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.lock);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* Before it was loaded. */
+        TEST(test_a_library_that_is_missing_is_a_reason_in_words),
+        TEST(test_an_end_does_not_wait_for_a_name_server),
         TEST(test_all_records_arrive_with_key_headers_and_time_in_order),
         TEST(test_requests_at_the_same_time_are_sent_in_the_order_of_their_start),
         TEST(test_every_compression_is_read_back),

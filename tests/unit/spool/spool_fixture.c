@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ringtail/base/macros.h"
+#include "spool/private.h"
 
 void spool_fixture_open(struct spool_fixture *f, struct ring *ring)
 {
@@ -142,7 +143,7 @@ int test_append_batch(struct spool_fixture *f, struct batch *b)
 
     assert_non_null(a);
     *a = (struct append){.append.done = on_done, .f = f};
-    r = spool_append_batch(f->spool, &a->append, b);
+    r = spool_append_batch(f->spool, &a->append, b, UINT16_MAX);
     if (r == 0)
         f->appends++;
     else
@@ -202,11 +203,23 @@ static bool has_read_come(const struct spool_fixture *f)
     return f->read_came;
 }
 
+struct spool_cursor *test_cursor(struct spool *s, const char *name)
+{
+    struct spool_cursor *c = spool_cursor_get(s, name);
+
+    assert_non_null(c);
+    if (spool_is_nothing(spool_cursor_place(c)))
+        spool_cursor_set(c, spool_end(s));
+    return c;
+}
+
 int test_read(struct spool_fixture *f, struct spool_place place, size_t bytes_max)
 {
+    static const struct spool_cursor any = {.index = 1};
+
     f->read = (struct spool_read){.done = on_read};
     f->read_came = false;
-    spool_read_from(f->spool, &f->read, place, bytes_max);
+    spool_read_from(f->spool, &f->read, &any, place, bytes_max);
     f->run(f, has_read_come);
     return f->read_res;
 }

@@ -66,6 +66,9 @@ bool is_all_done(const struct spool_fixture *f);
 bool is_idle(const struct spool_fixture *f);
 
 /** One read, run to its end. Returns its result; the batch is in f->read. */
+/** The cursor, waiting from the end of the spool on if nothing waited for it. */
+struct spool_cursor *test_cursor(struct spool *s, const char *name);
+
 int test_read(struct spool_fixture *f, struct spool_place place, size_t bytes_max);
 
 bool test_is_record(const struct spool_fixture *f, size_t index, const struct record *r);

@@ -83,7 +83,7 @@ static void make_spool(struct spool_fixture *f, struct image *m)
 {
     for (unsigned life = 0; life < 2; life++) {
         test_start(f);
-        assert_non_null(spool_cursor_get(f->spool, "a"));
+        assert_non_null(test_cursor(f->spool, "a"));
         assert_int_equal(0, test_append(f, 4, 30));
         assert_int_equal(0, test_append_line(f, slice_str("")));
         assert_int_equal(0, test_append(f, 3, 90));
@@ -106,7 +106,7 @@ static struct outcome read_all(struct spool_fixture *f, size_t bytes_max)
 
     f->damaged = 0;
     test_start(f);
-    o.came = test_drain(f, spool_cursor_get(f->spool, "a"), 0, bytes_max);
+    o.came = test_drain(f, test_cursor(f->spool, "a"), 0, bytes_max);
     o.lost = f->damaged;
     o.stats = *spool_stats_get(f->spool);
     assert_int_equal(o.lost, o.stats.records_damaged);
@@ -209,7 +209,7 @@ static void test_a_torn_end_is_cut_off_and_the_next_life_goes_on(void **state)
         assert_int_equal(m.files[0].len + len, stats.bytes + stats.bytes_torn);
         assert_int_equal(0, test_append(f, 3, 40));
         f->run(f, is_all_done);
-        assert_int_equal(there + 3, test_drain(f, spool_cursor_get(f->spool, "a"), 0, 100000));
+        assert_int_equal(there + 3, test_drain(f, test_cursor(f->spool, "a"), 0, 100000));
         assert_int_equal(0, f->damaged);
         test_stop(f);
         while (f->count > known)
@@ -227,7 +227,7 @@ static void test_places_behind_a_lost_end_are_not_used_again(void **state)
     struct image m;
 
     test_start(f);
-    a = spool_cursor_get(f->spool, "a");
+    a = test_cursor(f->spool, "a");
     assert_non_null(a);
     assert_int_equal(0, test_append(f, 50, 100));
     f->run(f, is_all_done);
@@ -249,7 +249,7 @@ static void test_places_behind_a_lost_end_are_not_used_again(void **state)
     assert_int_equal(end.record, spool_end(f->spool).record);
     assert_int_equal(0, test_append(f, 5, 100));
     f->run(f, is_all_done);
-    assert_int_equal(5, test_drain(f, spool_cursor_get(f->spool, "a"), 50, 1000));
+    assert_int_equal(5, test_drain(f, test_cursor(f->spool, "a"), 50, 1000));
 }
 
 static void test_garbage_between_entries_is_passed_over(void **state)
@@ -290,7 +290,7 @@ static void test_a_line_that_looks_like_an_entry_is_none(void **state)
     make_spool(f, &before);
     entries = slice_from(buf_slice(&before.files[0]), SEGMENT_HEAD_BYTES);
     test_start(f);
-    assert_non_null(spool_cursor_get(f->spool, "a"));
+    assert_non_null(test_cursor(f->spool, "a"));
     assert_int_equal(0, test_append_line(f, entries));
     assert_int_equal(0, test_append(f, 3, 20));
     f->run(f, is_all_done);
@@ -404,7 +404,7 @@ static void test_a_spool_in_use_can_be_scanned(void **state)
     struct seen seen = {.f = f};
 
     test_start(f);
-    assert_non_null(spool_cursor_get(f->spool, "a"));
+    assert_non_null(test_cursor(f->spool, "a"));
     assert_int_equal(0, test_append(f, 100, 100));
     f->run(f, is_all_done);
     fake_ring_advance(f->ring, 1000);

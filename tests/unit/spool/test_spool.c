@@ -49,7 +49,7 @@ static int teardown(void **state)
 
 static struct spool_cursor *cursor(struct spool_fixture *f, const char *name)
 {
-    struct spool_cursor *c = spool_cursor_get(f->spool, name);
+    struct spool_cursor *c = test_cursor(f->spool, name);
 
     assert_non_null(c);
     return c;
@@ -199,7 +199,7 @@ static void test_the_end_cancels_reads_that_wait(void **state)
     fake_ring_fail(f->ring, OP_OPEN, -ENOSPC, 0, 1000000);
     fake_ring_fail_only(f->ring, ".spool");
     assert_int_equal(0, test_append(f, 5, 20));
-    spool_read_from(f->spool, &read, (struct spool_place){0}, 1000);
+    spool_read_from(f->spool, &read, test_cursor(f->spool, "a"), (struct spool_place){0}, 1000);
     fake_ring_advance(f->ring, 100);
     assert_non_null(read.done);
     spool_abort(f->spool);

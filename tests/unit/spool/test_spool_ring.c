@@ -91,14 +91,14 @@ static void test_everything_comes_back_by_the_kernels_ring(void **state)
     for (unsigned life = 0; life < 4; life++) {
         f->options.sync = life % 2 ? SPOOL_SYNC_ALWAYS : SPOOL_SYNC_NEVER;
         test_start(f);
-        assert_non_null(spool_cursor_get(f->spool, "a"));
+        assert_non_null(test_cursor(f->spool, "a"));
         for (size_t i = 0; i < 40; i++)
             assert_int_equal(0, test_append(f, 1 + i, 1 << i % 16));
         f->run(f, is_all_done);
         test_stop(f);
     }
     test_start(f);
-    assert_int_equal(f->count, test_drain(f, spool_cursor_get(f->spool, "a"), 0, 200000));
+    assert_int_equal(f->count, test_drain(f, test_cursor(f->spool, "a"), 0, 200000));
     assert_int_equal(0, f->damaged);
     assert_int_equal(0, spool_stats_get(f->spool)->bytes_torn);
 }
@@ -132,7 +132,7 @@ static void worker_append(struct worker *w)
                          slice_of(line, sizeof head + w->next * 37 % 2900)) < 0)
             _exit(3);
     }
-    if (spool_append_batch(w->spool, &w->append, b) < 0)
+    if (spool_append_batch(w->spool, &w->append, b, UINT16_MAX) < 0)
         _exit(3);
     (void)batch_unref(b);
 }
@@ -155,8 +155,7 @@ static _Noreturn void run_worker(const struct spool_options *options, struct sou
     char why[256];
 
     if (ring_create(&ring_options, &w.ring, &refusal) < 0 ||
-        spool_open(w.ring, options, &w.spool, why, sizeof why) < 0 ||
-        !spool_cursor_get(w.spool, "a"))
+        spool_open(w.ring, options, &w.spool, why, sizeof why) < 0 || !test_cursor(w.spool, "a"))
         _exit(3);
     worker_append(&w);
     (void)ring_run(w.ring, NULL, NULL);
@@ -203,7 +202,7 @@ static void test_nothing_that_was_done_is_lost_by_a_kill(void **state)
 
     f->options.segment_bytes = 100000;
     test_start(f);
-    assert_non_null(spool_cursor_get(f->spool, "a"));
+    assert_non_null(test_cursor(f->spool, "a"));
     test_stop(f);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         f->options.sync = round % 4 ? SPOOL_SYNC_NEVER : SPOOL_SYNC_ALWAYS;
@@ -304,7 +303,7 @@ static void test_a_full_disk_is_waited_out(void **state)
     f->options.segment_bytes = 1 << 16;
     f->options.retry_ms = 5;
     test_start(f);
-    assert_non_null(spool_cursor_get(f->spool, "a"));
+    assert_non_null(test_cursor(f->spool, "a"));
     assert_int_equal(0, test_append(f, 10, 100));
     f->run(f, is_all_done);
     (void)snprintf(filler, sizeof filler, "%s/small/filler", f->dir);
@@ -324,7 +323,7 @@ static void test_a_full_disk_is_waited_out(void **state)
     assert_int_equal(0, unlink(filler));
     f->run(f, is_all_done);
     assert_int_equal(21, f->done);
-    assert_int_equal(210, test_drain(f, spool_cursor_get(f->spool, "a"), 0, 10000));
+    assert_int_equal(210, test_drain(f, test_cursor(f->spool, "a"), 0, 10000));
     assert_int_equal(0, f->damaged);
     test_stop(f);
     assert_int_equal(0, umount(small));
