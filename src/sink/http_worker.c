@@ -9,6 +9,10 @@
  * Nothing is accepted without a whole reply: when a transfer fails after its status has come, the
  * request has failed. The one reply that is judged without its end is one that is longer than any
  * that its codec has a use for.
+ *
+ * A request on a kept connection that ends without a byte of reply libcurl sends once more, on a
+ * new connection: most times the receiver has closed an idle one just then. So a receiver may see a
+ * request twice that we have sent once.
  */
 #include <errno.h>
 #include <stdarg.h>
