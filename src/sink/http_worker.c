@@ -324,21 +324,6 @@ static void remove_handle(struct http_slot *slot)
         close_slot(slot);
 }
 
-/** Ends what is with the receivers of one transport (NULL: of all). */
-static void break_off(struct http_client *client, const struct http_transport *only, int error,
-                      const char *message)
-{
-    LIST_FOR_EACH (link, &client->busy) {
-        struct http_slot *slot = container_of(link, struct http_slot, link);
-
-        if (!only || slot->transport == only) {
-            slot->request->duration_ns = clock_mono_ns() - slot->started_at_mono_ns;
-            remove_handle(slot);
-            fail_slot(slot, error, message);
-        }
-    }
-}
-
 /** What the system has said, if that is what was in the way. */
 static int connect_error(const struct http_slot *slot)
 {
@@ -513,6 +498,30 @@ static void start_waiting(struct http_transport *t)
 }
 
 /* ---- passes ---- */
+
+/** Ends what is with the receivers of one transport (NULL: of all). Others get their turn. */
+static void break_off(struct http_client *client, const struct http_transport *only, int error,
+                      const char *message)
+{
+    struct list broken, *link;
+
+    list_init(&broken);
+    LIST_FOR_EACH_ENTRY (slot, &client->busy, struct http_slot, link) {
+        if (!only || slot->transport == only) {
+            list_remove(&slot->link);
+            list_append(&broken, &slot->link);
+        }
+    }
+    while ((link = list_pop(&broken))) {
+        struct http_slot *slot = container_of(link, struct http_slot, link);
+        struct http_transport *t = slot->transport;
+
+        slot->request->duration_ns = clock_mono_ns() - slot->started_at_mono_ns;
+        remove_handle(slot);
+        fail_slot(slot, error, message);
+        start_waiting(t);
+    }
+}
 
 static void cancel_all(struct http_transport *t, struct list *submitted)
 {
