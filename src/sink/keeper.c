@@ -22,6 +22,8 @@
 /* What is to be removed may be this much older than asked for, or a tenth, whichever is less. */
 #define SWEEP_INTERVAL_MS 300000
 #define SWEEP_INTERVAL_MIN_MS 1000
+/* When there was more to find than a sweep takes. */
+#define SWEEP_AGAIN_MS 10000
 /* More wait in the directory. */
 #define JOBS_MAX 1024
 
@@ -82,9 +84,11 @@ static void find_jobs(struct keeper *k, struct list *found)
         o->retention_ms > 0 ? clock_wall_ns() - o->retention_ms * NSEC_PER_MSEC : INT64_MIN;
     bool is_full =
         keeper_jobs_find(o->dir_fd, o->files, before_ns, o->compression != COMPRESSION_NONE, found);
+    int64_t wait_ms = sweep_interval_ms(k);
 
-    k->sweep_at_mono_ns =
-        clock_mono_ns() + (is_full ? SWEEP_INTERVAL_MIN_MS : sweep_interval_ms(k)) * NSEC_PER_MSEC;
+    if (is_full)
+        wait_ms = MIN(wait_ms, SWEEP_AGAIN_MS);
+    k->sweep_at_mono_ns = clock_mono_ns() + wait_ms * NSEC_PER_MSEC;
 }
 
 static void run_job(struct keeper *k, struct keeper_job *job)
@@ -217,7 +221,7 @@ void keeper_step(struct keeper *k)
     struct keeper_job *job;
 
     k->blocked = false;
-    if (!k->started || k->running || k->stopped)
+    if (!k->started || !k->begun_here || k->running || k->stopped)
         return;
     while ((job = next_job(k)) && o->is_open(o->ctx, job->device, job->inode))
         drop(k, job);
