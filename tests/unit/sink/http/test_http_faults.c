@@ -226,7 +226,7 @@ static void live(void)
 {
     static const struct codec_options codec = {.kind = CODEC_ELASTIC, .elastic_index = "logs"};
     struct http_fixture *f = NULL;
-    struct http_options options = fixture_options(fixture_url("http", receiver.port, ""));
+    struct http_transport_options options = fixture_options(fixture_url("http", receiver.port, ""));
     struct sent sent[REQUESTS] = {0};
     struct transport *t = NULL;
     size_t accepted = 0;

@@ -77,9 +77,10 @@ static void command(const char *path, const char *json)
     assert_int_equal(200, receiver_command(&receiver, path, json));
 }
 
-static struct http_options options_of(const struct way *way)
+static struct http_transport_options options_of(const struct way *way)
 {
-    struct http_options options = fixture_options(fixture_url("http", receiver.port, way->path));
+    struct http_transport_options options =
+        fixture_options(fixture_url("http", receiver.port, way->path));
 
     options.codec = &way->codec;
     if (way->codec.kind == CODEC_SPLUNK) {
@@ -179,7 +180,7 @@ static void assert_accepted(const struct sent *s)
 static void try_compression(struct http_fixture *f, enum compression compression)
 {
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-        struct http_options options = options_of(&ways[i]);
+        struct http_transport_options options = options_of(&ways[i]);
         struct sent s = {0};
 
         options.compression = compression;
@@ -220,7 +221,7 @@ static void test_requests_in_zstd_are_taken(void **state)
 static void test_requests_over_tls_are_taken(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[0]);
+    struct http_transport_options options = options_of(&ways[0]);
     char ca[64];
     struct sent s[20] = {0};
     struct transport *t;
@@ -244,7 +245,7 @@ static void test_a_lost_reply_accepts_nothing_and_a_repeat_is_known_again(void *
     struct http_fixture *f = *state;
 
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-        struct http_options options = options_of(&ways[i]);
+        struct http_transport_options options = options_of(&ways[i]);
         struct transport *t = fixture_open(f, &options);
         struct sent s = {0};
 
@@ -270,7 +271,7 @@ static void test_a_lost_reply_accepts_nothing_and_a_repeat_is_known_again(void *
 static void test_a_reply_that_never_comes_accepts_nothing(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[0]);
+    struct http_transport_options options = options_of(&ways[0]);
     struct transport *t;
     struct sent s = {0};
 
@@ -291,7 +292,7 @@ static void test_a_reply_that_never_comes_accepts_nothing(void **state)
 static void test_a_receiver_that_comes_back_is_used_again(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[3]);
+    struct http_transport_options options = options_of(&ways[3]);
     struct transport *t = fixture_open(f, &options);
     struct sent s = {0};
 
@@ -313,7 +314,7 @@ static void test_a_receiver_that_comes_back_is_used_again(void **state)
 static void test_scripted_refusals_are_judged(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[3]);
+    struct http_transport_options options = options_of(&ways[3]);
     struct transport *t = fixture_open(f, &options);
     struct sent s = {0};
 
@@ -350,7 +351,7 @@ static void test_poison_is_refused_as_its_protocol_does_it(void **state)
     struct http_fixture *f = *state;
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct http_options options = options_of(&ways[cases[i].way]);
+        struct http_transport_options options = options_of(&ways[cases[i].way]);
         struct sent s = {0};
 
         command("/forget", "");
@@ -371,7 +372,7 @@ static void test_poison_is_refused_as_its_protocol_does_it(void **state)
 static void test_items_and_partial_successes_are_judged(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[4]);
+    struct http_transport_options options = options_of(&ways[4]);
     struct sent s = {0};
 
     command("/script", "[{\"do\":\"items\",\"every\":2,\"status\":429}]");
@@ -395,7 +396,7 @@ static void test_items_and_partial_successes_are_judged(void **state)
 static void test_a_compression_bomb_is_cut(void **state)
 {
     struct http_fixture *f = *state;
-    struct http_options options = options_of(&ways[3]);
+    struct http_transport_options options = options_of(&ways[3]);
     struct transport *t = fixture_open(f, &options);
     size_t len = (size_t)64 * 1024 * 1024;
     char *zeros = calloc(1, len), *text;
