@@ -92,6 +92,22 @@ struct tally *tallies_release(struct tallies *t, struct tally *tally)
     return NULL;
 }
 
+/* Lines of one container mostly come one after the other. */
+static void count_by_source(const struct batch *batch)
+{
+    size_t begin = 0;
+
+    while (begin < batch->count) {
+        struct source *source = batch->records[begin].source;
+        size_t end = begin + 1;
+
+        while (end < batch->count && batch->records[end].source == source)
+            end++;
+        source->counted += end - begin;
+        begin = end;
+    }
+}
+
 struct manifest *manifest_create(struct tallies *t, const struct batch *batch)
 {
     struct manifest *m = malloc(sizeof *m + batch->sources_count * sizeof m->of[0]);
@@ -99,8 +115,7 @@ struct manifest *manifest_create(struct tallies *t, const struct batch *batch)
     if (!m)
         return NULL;
     *m = (struct manifest){.refs = 1, .records = batch->count};
-    for (size_t i = 0; i < batch->count; i++)
-        batch->records[i].source->counted++;
+    count_by_source(batch);
     for (size_t i = 0; i < batch->sources_count; i++) {
         struct source *source = batch->sources[i];
 

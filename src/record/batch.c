@@ -263,15 +263,26 @@ static int reserve_record(struct batch *b, const struct source *source, bool *re
 
 /** Cannot fail: reserve_record has made the room. */
 static void add_record(struct batch *b, struct source *source, bool source_is_new,
-                       const struct record *record)
+                       enum record_stream stream, int64_t ts_ns, unsigned flags, const char *data,
+                       size_t len)
 {
+    struct record *record = &b->records[b->count++];
+
     if (source_is_new) {
         b->sources[b->sources_count++] = source_ref(source);
         if (source->batch_seen < b->serial)
             source->batch_seen = b->serial;
     }
-    b->records[b->count++] = *record;
-    b->bytes += record->len;
+    /* Field by field: a struct that is put together in bytes first and then copied in words waits
+     * for the bytes. */
+    record->ts_ns = ts_ns;
+    record->data = data;
+    record->source = source;
+    record->len = (uint32_t)len;
+    record->stream = (uint8_t)stream;
+    record->flags = (uint8_t)flags;
+    record->ordinal = 0;
+    b->bytes += len;
 }
 
 /** `len` bytes of arena, or NULL. They count as used only once the caller says so. */
@@ -315,15 +326,7 @@ int batch_append(struct batch *b, struct source *source, enum record_stream stre
     if (line.len > 0)
         memcpy(data, line.data, line.len);
     block->used += line.len;
-    add_record(b, source, source_is_new,
-               &(struct record){
-                   .ts_ns = ts_ns,
-                   .data = data,
-                   .source = source,
-                   .len = (uint32_t)line.len,
-                   .stream = (uint8_t)stream,
-                   .flags = (uint8_t)flags,
-               });
+    add_record(b, source, source_is_new, stream, ts_ns, flags, data, line.len);
     return 0;
 }
 
@@ -349,14 +352,6 @@ int batch_adopt(struct batch *b, struct source *source, enum record_stream strea
     };
     b->blocks->next = block;
     b->memory_bytes += sizeof *block + cap;
-    add_record(b, source, source_is_new,
-               &(struct record){
-                   .ts_ns = ts_ns,
-                   .data = heap,
-                   .source = source,
-                   .len = (uint32_t)len,
-                   .stream = (uint8_t)stream,
-                   .flags = (uint8_t)flags,
-               });
+    add_record(b, source, source_is_new, stream, ts_ns, flags, heap, len);
     return 0;
 }

@@ -87,8 +87,8 @@ static int append_mark(struct splice_history *h, struct splice_mark mark)
     return 0;
 }
 
-uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
-                        const struct part *part)
+uint16_t splice_count_before(const struct splice_history *h, const struct splice_cursor *c,
+                             const struct part *part)
 {
     unsigned s = part->stream - RECORD_STDOUT;
     uint16_t before = 0;

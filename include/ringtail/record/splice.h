@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ringtail/base/macros.h"
 #include "ringtail/record/part.h"
 
 struct splice_mark {
@@ -133,13 +134,23 @@ bool splice_has_history(const struct splice_history *h);
 enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
                                  const struct part *part);
 
+/** splice_ordinal where it is not plain. */
+uint16_t splice_count_before(const struct splice_history *h, const struct splice_cursor *c,
+                             const struct part *part);
+
 /**
  * Where a record judged SPLICE_DELIVER stands, from 0 on, among neighbours of its stream with the
  * same timestamp. The same record gives the same number in every response and after a restart, as
  * long as the history reaches back to the first of them. Beyond 65535 it starts anew.
  */
-uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
-                        const struct part *part);
+static inline uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
+                                      const struct part *part)
+{
+    /* As a rule it has a timestamp of its own. */
+    if (likely(h->last_ts_ns[part->stream - RECORD_STDOUT] != part->ts_ns && !c->repays))
+        return 0;
+    return splice_count_before(h, c, part);
+}
 
 /** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice
  * after a break. */
