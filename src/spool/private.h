@@ -42,26 +42,35 @@ enum writer_state {
     WRITER_IDLE,
     WRITER_OPENING,
     WRITER_DIR_SYNCING,
-    WRITER_WRITING,
     WRITER_CLOSING,
     WRITER_WAITING, /* after a failure */
     WRITER_STATE_COUNT,
 };
 
+/** One write: while it is in flight, the bytes of the next one are made. */
+struct writer_slot {
+    struct op op;
+    struct writer *writer;
+    char *buffer;
+    uint64_t place; /* of its first byte */
+    size_t len;     /* bytes in it, of which `taken` are written */
+    size_t taken;
+};
+
+#define WRITER_SLOTS 2
+
 struct writer {
     enum writer_state state;
-    struct op op;
+    struct op op;                  /* of the state */
     struct op sync_op;             /* beside the writing of more */
     struct spool_segment *segment; /* whose file is open, or is to be opened */
     int fd;
     bool dir_synced; /* since the file was made */
-    char *buffer;
-    size_t len;               /* bytes in it, from buffer_place on */
-    uint64_t buffer_place;    /* of what is not written of it */
-    size_t taken;             /* of them are written */
-    uint64_t written, synced; /* of this segment: everything before these places */
-    uint64_t syncing;         /* what the sync that runs covers */
-    int sync_error;           /* it has failed: to be written again from `synced` on */
+    struct writer_slot slots[WRITER_SLOTS];
+    uint64_t encoded; /* of this segment: everything before this place has come into a slot */
+    uint64_t synced;  /* everything before this is synced */
+    uint64_t syncing; /* what the sync that runs covers */
+    int sync_error;   /* it has failed: to be written again from `synced` on */
     struct encoder encoder;
     struct list appends; /* not done, in order */
 };

@@ -1,12 +1,13 @@
 /*
  * What is appended, until it is durable. Batches wait in memory as they are; their entries are made
- * in a buffer of fixed size when they are written, so that what waits costs nothing twice, and a
+ * in buffers of fixed size when they are written, so that what waits costs nothing twice, and a
  * sync that has failed can be followed by writing everything again that it was to cover: of pages
  * that could not be written the kernel keeps no promise.
  *
- * Invariants: at most one write in flight, and one sync beside it; bytes of a segment are written
- * in order, each at its own offset, and the same bytes if they are written again; an append is done
- * in order, and only when everything before its end is durable.
+ * Invariants: at most one write in flight for each slot, and one sync beside them; the bytes of a
+ * slot follow those of the one that was filled before it, each is written at its own offset, and
+ * the same bytes if they are written again; appends are done in order, and only when everything
+ * before their end is durable.
  */
 #include "private.h"
 
@@ -22,18 +23,16 @@
 #define FILE_FLAGS (O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY)
 
 /*
- *         ┌───────────────── IDLE ◄──────────────┐
- *         ▼                  │  │                │
- *      OPENING ─► DIR_SYNCING │  ├─► WRITING ────┤   and a sync of what is written beside it
- *         │           │      │  └─► CLOSING ────┤
- *         └───────────┴──────┴────► WAITING ────┘   after a failure
+ *      ┌──────────────── IDLE ◄──────────────┐   in which slots are written, and synced
+ *      ▼                  │                  │
+ *   OPENING, DIR_SYNCING, CLOSING ──► IDLE   │
+ *                         └──────► WAITING ──┘   after a failure
  */
 static const uint32_t writer_edges[WRITER_STATE_COUNT] = {
-    [WRITER_IDLE] = BIT(WRITER_OPENING) | BIT(WRITER_DIR_SYNCING) | BIT(WRITER_WRITING) |
-                    BIT(WRITER_CLOSING) | BIT(WRITER_WAITING),
+    [WRITER_IDLE] =
+        BIT(WRITER_OPENING) | BIT(WRITER_DIR_SYNCING) | BIT(WRITER_CLOSING) | BIT(WRITER_WAITING),
     [WRITER_OPENING] = BIT(WRITER_IDLE),
     [WRITER_DIR_SYNCING] = BIT(WRITER_IDLE),
-    [WRITER_WRITING] = BIT(WRITER_IDLE),
     [WRITER_CLOSING] = BIT(WRITER_IDLE),
     [WRITER_WAITING] = BIT(WRITER_IDLE),
 };
@@ -47,7 +46,7 @@ static void writer_enter(struct writer *w, enum writer_state next)
 
 static void begin_wait(struct spool *s)
 {
-    if (s->aborted)
+    if (s->aborted || s->writer.state == WRITER_WAITING)
         return;
     writer_enter(&s->writer, WRITER_WAITING);
     ring_timer(s->ring, &s->writer.op, s->options.retry_ms);
@@ -105,7 +104,7 @@ static size_t gather(const struct slice *pieces, size_t count, size_t skip, char
 }
 
 /** Encodes the next entry, or what of it there is room for. */
-static void encode(struct writer *w)
+static void encode(struct writer *w, struct writer_slot *slot)
 {
     struct encoder *e = &w->encoder;
     const struct record *r = &e->append->batch->records[e->record];
@@ -134,36 +133,63 @@ static void encode(struct writer *w)
     entry_put(header, entry_place, &entry, pieces + 1, count);
     for (size_t i = 0; i <= count; i++)
         total += pieces[i].len;
-    n = gather(pieces, 1 + count, e->skip, w->buffer + w->len, WRITE_BYTES - w->len);
-    w->len += n;
+    n = gather(pieces, 1 + count, e->skip, slot->buffer + slot->len, WRITE_BYTES - slot->len);
+    slot->len += n;
     e->place += n;
     e->skip += n;
     if (e->skip == total)
         encoded_entry(w);
 }
 
-static void fill(struct writer *w)
+static void fill(struct writer *w, struct writer_slot *slot)
 {
     struct encoder *e = &w->encoder;
 
-    w->len = w->taken = 0;
-    w->buffer_place = e->append ? e->place : 0;
-    while (e->append && e->append->segment == w->segment && w->len < WRITE_BYTES) {
+    slot->len = slot->taken = 0;
+    slot->place = w->encoded;
+    while (e->append && e->append->segment == w->segment && slot->len < WRITE_BYTES) {
         if (e->place == w->segment->begin.at) {
-            segment_head_put(w->buffer, &(struct segment_head){.begin = w->segment->begin,
-                                                               .made_ms = w->segment->made_ms});
-            w->len = SEGMENT_HEAD_BYTES;
+            segment_head_put(slot->buffer, &(struct segment_head){.begin = w->segment->begin,
+                                                                  .made_ms = w->segment->made_ms});
+            slot->len = SEGMENT_HEAD_BYTES;
             e->place += SEGMENT_HEAD_BYTES;
         }
-        encode(w);
+        encode(w, slot);
     }
+    w->encoded += slot->len;
 }
 
 /* ---- done ---- */
 
+/** Everything before this place is written. */
+static uint64_t written_place(const struct writer *w)
+{
+    uint64_t place = w->encoded;
+
+    for (size_t i = 0; i < WRITER_SLOTS; i++) {
+        if (w->slots[i].taken < w->slots[i].len)
+            place = MIN(place, w->slots[i].place + w->slots[i].taken);
+    }
+    return place;
+}
+
 static uint64_t durable(const struct spool *s)
 {
-    return spool_is_synced(s) ? s->writer.synced : s->writer.written;
+    return spool_is_synced(s) ? s->writer.synced : written_place(&s->writer);
+}
+
+static bool is_writing(const struct writer *w)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < WRITER_SLOTS; i++)
+        any = any || op_in_flight(&w->slots[i].op);
+    return any;
+}
+
+static bool has_any_in_flight(const struct writer *w)
+{
+    return op_in_flight(&w->op) || op_in_flight(&w->sync_op) || is_writing(w);
 }
 
 static void finish_append(struct spool *s, struct spool_append *a, int error)
@@ -181,7 +207,7 @@ static void finish_append(struct spool *s, struct spool_append *a, int error)
 
 static bool is_given_up(const struct spool *s)
 {
-    return s->aborted && !op_in_flight(&s->writer.op) && !op_in_flight(&s->writer.sync_op);
+    return s->aborted && !has_any_in_flight(&s->writer);
 }
 
 void writer_tell(struct spool *s)
@@ -209,9 +235,9 @@ static void sync_written(struct spool *s)
     struct writer *w = &s->writer;
 
     if (!spool_is_synced(s) || op_in_flight(&w->sync_op) || w->sync_error || s->aborted ||
-        w->written <= w->synced)
+        written_place(w) <= w->synced)
         return;
-    w->syncing = w->written;
+    w->syncing = written_place(w);
     ring_fsync(s->ring, &w->sync_op, w->fd, true);
 }
 
@@ -224,11 +250,12 @@ static void rewind_to_synced(struct spool *s)
     LIST_FOR_EACH_ENTRY (a, &w->appends, struct spool_append, link) {
         if (a->end.at > w->synced) {
             encode_from(&w->encoder, a);
-            w->written = a->begin.at;
+            w->encoded = a->begin.at;
             break;
         }
     }
-    w->len = w->taken = 0;
+    for (size_t i = 0; i < WRITER_SLOTS; i++)
+        w->slots[i].len = w->slots[i].taken = 0;
 }
 
 static void begin_segment(struct spool *s)
@@ -236,7 +263,7 @@ static void begin_segment(struct spool *s)
     struct writer *w = &s->writer;
 
     w->segment = w->encoder.append->segment;
-    w->written = w->synced = w->segment->begin.at;
+    w->encoded = w->synced = w->segment->begin.at;
     w->dir_synced = false;
 }
 
@@ -244,11 +271,29 @@ static bool is_segment_written(const struct spool *s)
 {
     const struct writer *w = &s->writer;
 
-    return w->segment->complete && w->written == w->segment->end.at && w->len == w->taken &&
-           (!spool_is_synced(s) || w->synced == w->written);
+    return w->segment->complete && !is_writing(w) && written_place(w) == w->segment->end.at &&
+           (!spool_is_synced(s) || w->synced == w->segment->end.at);
 }
 
-/* Decides what is next when nothing is in flight. */
+static void write_slots(struct spool *s)
+{
+    struct writer *w = &s->writer;
+
+    for (size_t i = 0; i < WRITER_SLOTS; i++) {
+        struct writer_slot *slot = &w->slots[i];
+
+        if (op_in_flight(&slot->op))
+            continue;
+        if (slot->taken == slot->len)
+            fill(w, slot);
+        if (slot->taken < slot->len)
+            ring_write(s->ring, &slot->op, w->fd,
+                       slice_of(slot->buffer + slot->taken, slot->len - slot->taken),
+                       (int64_t)(slot->place + slot->taken - w->segment->begin.at));
+    }
+}
+
+/* Decides what is next when nothing but slots is in flight. */
 void writer_go(struct spool *s)
 {
     struct writer *w = &s->writer;
@@ -256,7 +301,7 @@ void writer_go(struct spool *s)
     if (op_in_flight(&w->op) || s->aborted)
         return;
     if (w->sync_error) {
-        if (op_in_flight(&w->sync_op))
+        if (op_in_flight(&w->sync_op) || is_writing(w))
             return;
         rewind_to_synced(s);
         begin_wait(s);
@@ -277,32 +322,35 @@ void writer_go(struct spool *s)
         ring_fsync(s->ring, &w->op, s->dir_fd, false);
         return;
     }
-    if (w->taken == w->len)
-        fill(w);
-    if (w->taken < w->len) {
-        writer_enter(w, WRITER_WRITING);
-        ring_write(s->ring, &w->op, w->fd, slice_of(w->buffer + w->taken, w->len - w->taken),
-                   (int64_t)(w->buffer_place + w->taken - w->segment->begin.at));
-    } else if (is_segment_written(s)) {
+    write_slots(s);
+    if (is_segment_written(s)) {
         writer_enter(w, WRITER_CLOSING);
         ring_close_fd(s->ring, &w->op, w->fd);
     }
 }
 
-static void written(struct spool *s, int res)
+static void go_on(struct spool *s)
 {
-    struct writer *w = &s->writer;
+    writer_tell(s);
+    writer_go(s);
+    spool_drop(s);
+}
 
-    if (res == -EINTR)
-        return;
-    spool_note(s, PART_WRITER, res == 0 ? -EIO : res);
-    if (res <= 0) {
+static void on_written(struct op *op, int res)
+{
+    struct writer_slot *slot = container_of(op, struct writer_slot, op);
+    struct writer *w = slot->writer;
+    struct spool *s = container_of(w, struct spool, writer);
+
+    if (res != -EINTR)
+        spool_note(s, PART_WRITER, res == 0 ? -EIO : res);
+    if (res > 0) {
+        slot->taken += (size_t)res;
+        sync_written(s);
+    } else if (res != -EINTR) {
         begin_wait(s);
-        return;
     }
-    w->taken += (size_t)res;
-    w->written += (uint64_t)res;
-    sync_written(s);
+    go_on(s);
 }
 
 static void closed(struct spool *s, int res)
@@ -341,9 +389,6 @@ static void on_op(struct op *op, int res)
         if (res < 0)
             begin_wait(s);
         break;
-    case WRITER_WRITING:
-        written(s, res);
-        break;
     case WRITER_CLOSING:
         closed(s, res);
         break;
@@ -353,9 +398,7 @@ static void on_op(struct op *op, int res)
     case WRITER_STATE_COUNT:
         assert(false); /* nothing is in flight in these */
     }
-    writer_tell(s);
-    writer_go(s);
-    spool_drop(s);
+    go_on(s);
 }
 
 static void on_sync(struct op *op, int res)
@@ -371,9 +414,7 @@ static void on_sync(struct op *op, int res)
     else
         w->synced = w->syncing;
     sync_written(s);
-    writer_tell(s);
-    writer_go(s);
-    spool_drop(s);
+    go_on(s);
 }
 
 /* ---- in ---- */
@@ -446,10 +487,12 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
     int r;
 
     assert(batch->count > 0 && !s->finishing);
-    if (!w->buffer)
-        w->buffer = malloc(WRITE_BYTES);
-    if (!w->buffer)
-        return -ENOMEM;
+    for (size_t i = 0; i < WRITER_SLOTS; i++) {
+        if (!w->slots[i].buffer)
+            w->slots[i].buffer = malloc(WRITE_BYTES);
+        if (!w->slots[i].buffer)
+            return -ENOMEM;
+    }
     if (!seg || seg->end.at - seg->begin.at >= (uint64_t)s->options.segment_bytes) {
         seg = fresh = segment_create(s->end);
         if (!seg)
@@ -489,6 +532,8 @@ void writer_init(struct spool *s)
     w->fd = -1;
     w->op.done = on_op;
     w->sync_op.done = on_sync;
+    for (size_t i = 0; i < WRITER_SLOTS; i++)
+        w->slots[i] = (struct writer_slot){.op.done = on_written, .writer = w};
     list_init(&w->appends);
 }
 
@@ -502,7 +547,7 @@ bool writer_is_idle(const struct spool *s)
 {
     const struct writer *w = &s->writer;
 
-    return !op_in_flight(&w->op) && !op_in_flight(&w->sync_op) && list_is_empty(&w->appends);
+    return !has_any_in_flight(w) && list_is_empty(&w->appends);
 }
 
 void writer_close(struct spool *s)
@@ -511,5 +556,6 @@ void writer_close(struct spool *s)
 
     if (w->fd >= 0)
         (void)close(w->fd); /* only what was given up is not written */
-    free(w->buffer);
+    for (size_t i = 0; i < WRITER_SLOTS; i++)
+        free(w->slots[i].buffer);
 }
