@@ -1,10 +1,12 @@
 /*
- * How fast the spool takes records and gives them back, beside how fast the same disk takes the
- * same bytes from plain writes: spool-bench DIRECTORY [MIB] [LINE_BYTES]
+ * How fast the spool takes records and gives them back, beside how fast the same disk takes as many
+ * bytes from plain writes: spool-bench DIRECTORY [MIB] [LINE_BYTES] [ROUNDS]
  *
- * Appends like an outbox does: some batches are always on their way. Both ends are timed with what
- * it takes to bring everything to the disk.
+ * Appends like an outbox does: some batches are always on their way. Everything is timed with what
+ * it takes to bring it to the disk. Disks are moody, so the three take turns, and what counts is
+ * the median of the rounds' ratios.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,6 +25,7 @@
 #define ON_THEIR_WAY 8
 #define READ_BYTES ((size_t)1 << 20)
 #define WRITE_BYTES ((size_t)1 << 20)
+#define ROUNDS_MAX 99
 
 struct bench {
     struct ring *ring;
@@ -89,24 +92,74 @@ static void stop_when_idle(void *ctx)
         ring_stop(bench.ring);
 }
 
-static void print(const char *what, int64_t ns, double cpu, uint64_t bytes, uint64_t records)
-{
-    double seconds = (double)ns / 1e9;
+enum what { PLAIN, APPEND, APPEND_SYNCED, READ, WHAT_COUNT };
 
-    printf("%-24s %8.3f s  %8.1f MB/s", what, seconds, (double)bytes / 1e6 / seconds);
-    if (records > 0)
-        printf("  %6.0f ns/record  %6.0f ns of CPU", (double)ns / (double)records,
-               cpu * 1e9 / (double)records);
-    printf("\n");
-    (void)fflush(stdout);
+struct result {
+    double mb_per_s, to_plain, ns, cpu_ns; /* the last two for each record */
+};
+
+static struct result results[WHAT_COUNT][ROUNDS_MAX];
+static unsigned rounds_done;
+
+static void note(enum what what, int64_t ns, double cpu, uint64_t bytes, uint64_t records)
+{
+    struct result *r = &results[what][rounds_done];
+
+    r->mb_per_s = (double)bytes * 1e3 / (double)ns;
+    r->to_plain = r->mb_per_s / results[PLAIN][rounds_done].mb_per_s;
+    r->ns = records > 0 ? (double)ns / (double)records : 0;
+    r->cpu_ns = records > 0 ? cpu * 1e9 / (double)records : 0;
 }
 
-static void sync_directory(const char *directory)
+static int by_size(const void *a, const void *b)
 {
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    double x = *(const double *)a, y = *(const double *)b;
 
-    require(fd >= 0 && syncfs(fd) == 0, "a directory that can be synced");
-    (void)close(fd);
+    return x < y ? -1 : x > y;
+}
+
+static double median(enum what what, size_t offset)
+{
+    double all[ROUNDS_MAX];
+
+    for (unsigned i = 0; i < rounds_done; i++)
+        memcpy(&all[i], (const char *)&results[what][i] + offset, sizeof all[i]);
+    qsort(all, rounds_done, sizeof all[0], by_size);
+    return all[rounds_done / 2];
+}
+
+static void print_all(void)
+{
+    static const char *const names[WHAT_COUNT] = {
+        [PLAIN] = "plain writes, one sync",
+        [APPEND] = "append, one sync",
+        [APPEND_SYNCED] = "append, all synced",
+        [READ] = "read",
+    };
+
+    printf("%-24s %10s %10s %10s %10s\n", "", "MB/s", "to plain", "ns/record", "CPU ns");
+    for (enum what what = PLAIN; what < WHAT_COUNT; what++)
+        printf("%-24s %10.0f %9.0f%% %10.0f %10.0f\n", names[what],
+               median(what, offsetof(struct result, mb_per_s)),
+               100 * median(what, offsetof(struct result, to_plain)),
+               median(what, offsetof(struct result, ns)),
+               median(what, offsetof(struct result, cpu_ns)));
+}
+
+/** Brings the files of a directory to the disk, and nobody else's. */
+static void sync_files(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    struct dirent *e;
+
+    require(dir != NULL, "a directory");
+    while ((e = readdir(dir))) {
+        int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+        require(fd >= 0 && (e->d_name[0] == '.' || fdatasync(fd) == 0), "a sync");
+        (void)close(fd);
+    }
+    (void)closedir(dir);
 }
 
 /** What the disk does with nothing in between. */
@@ -121,7 +174,6 @@ static void write_plainly(const char *directory, uint64_t bytes)
     for (size_t i = 0; i < sizeof block; i++)
         block[i] = (char)(i * 7 + i / 13);
     (void)snprintf(path, sizeof path, "%s/plain", directory);
-    sync_directory(directory);
     begin = clock_mono_ns();
     cpu = cpu_seconds();
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -129,10 +181,9 @@ static void write_plainly(const char *directory, uint64_t bytes)
     for (uint64_t at = 0; at < bytes; at += sizeof block)
         require(write(fd, block, sizeof block) == (ssize_t)sizeof block, "a whole write");
     require(fdatasync(fd) == 0, "a sync");
-    print("plain writes, one sync", clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, 0);
+    note(PLAIN, clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, 0);
     (void)close(fd);
     (void)unlink(path);
-    sync_directory(directory);
 }
 
 static void make_batch(size_t line_bytes)
@@ -184,7 +235,7 @@ static void open_spool(const char *path, enum spool_sync sync)
     require(bench.cursor != NULL, "memory");
 }
 
-static uint64_t append_all(const char *directory, const char *path, enum spool_sync sync)
+static uint64_t append_all(const char *path, enum spool_sync sync)
 {
     uint64_t bytes;
     int64_t begin;
@@ -201,9 +252,9 @@ static uint64_t append_all(const char *directory, const char *path, enum spool_s
     require(ring_run(bench.ring, NULL, NULL) == 0, "the ring");
     bytes = spool_stats_get(bench.spool)->bytes;
     if (sync == SPOOL_SYNC_NEVER)
-        sync_directory(directory);
-    print(sync == SPOOL_SYNC_NEVER ? "append, one sync" : "append, every one synced",
-          clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, bench.done);
+        sync_files(path);
+    note(sync == SPOOL_SYNC_NEVER ? APPEND : APPEND_SYNCED, clock_mono_ns() - begin,
+         cpu_seconds() - cpu, bytes, bench.done);
     return bytes;
 }
 
@@ -217,7 +268,7 @@ static void read_all(uint64_t bytes)
     spool_read_from(bench.spool, &bench.read, spool_cursor_place(bench.cursor), READ_BYTES);
     require(ring_run(bench.ring, NULL, NULL) == 0, "the ring");
     require(bench.came == bench.done, "every record");
-    print("read", clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, bench.came);
+    note(READ, clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, bench.came);
     spool_cursor_set(bench.cursor, end);
 }
 
@@ -231,13 +282,14 @@ int main(int argc, char **argv)
         .workers_max = 2,
         .batch_pause_us = 1000,
     };
-    uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) : 512;
+    uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) : 256;
     size_t line_bytes = argc > 3 ? strtoull(argv[3], NULL, 10) : 150;
+    unsigned long rounds = argc > 4 ? strtoul(argv[4], NULL, 10) : 9;
     struct ring_refusal refusal;
     char path[4096];
 
-    if (argc < 2 || mib == 0 || line_bytes == 0) {
-        (void)fprintf(stderr, "usage: spool-bench DIRECTORY [MIB] [LINE_BYTES]\n");
+    if (argc < 2 || mib == 0 || line_bytes == 0 || rounds == 0 || rounds > ROUNDS_MAX) {
+        (void)fprintf(stderr, "usage: spool-bench DIRECTORY [MIB] [LINE_BYTES] [ROUNDS]\n");
         return 2;
     }
     if (ring_create(&ring_options, &bench.ring, &refusal) < 0) {
@@ -247,14 +299,15 @@ int main(int argc, char **argv)
     (void)snprintf(path, sizeof path, "%s/spool-bench", argv[1]);
     make_batch(line_bytes);
     bench.wanted = (mib << 20) / line_bytes / BATCH_RECORDS * BATCH_RECORDS + BATCH_RECORDS;
-    for (int sync = SPOOL_SYNC_NEVER; sync <= SPOOL_SYNC_ALWAYS; sync++) {
-        uint64_t bytes;
-
-        write_plainly(argv[1], mib << 20);
-        bytes = append_all(argv[1], path, sync);
-        read_all(bytes);
-        finish();
+    while (rounds_done < rounds) {
+        write_plainly(argv[1], bench.wanted * (line_bytes + 48));
+        for (int sync = SPOOL_SYNC_NEVER; sync <= SPOOL_SYNC_ALWAYS; sync++) {
+            read_all(append_all(path, sync));
+            finish();
+        }
+        rounds_done++;
     }
+    print_all();
     (void)batch_unref(bench.batch);
     for (size_t i = 0; i < SOURCES; i++)
         (void)source_unref(bench.sources[i]);
