@@ -137,7 +137,10 @@ static void fail(struct spool *s, int res)
     spool_note(s, PART_READER, res);
     r->end = r->begin;
     r->skipped = r->expired = r->others = 0;
-    tell(s, res);
+    if (s->reader.state == READER_IDLE)
+        tell_soon(s, res);
+    else
+        tell(s, res);
 }
 
 /** The read ends where its walk is. */
@@ -504,7 +507,7 @@ static void go(struct spool *s)
     if (!rd->found)
         rd->found = calloc(FOUND_SLOTS, sizeof *rd->found);
     if (!rd->found) {
-        tell_soon(s, -ENOMEM);
+        fail(s, -ENOMEM);
         return;
     }
     if (rd->fd >= 0 && rd->fd_begin != rd->segment->begin.at) {
