@@ -296,7 +296,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "%s\n", refusal.reason);
         return 77;
     }
-    (void)snprintf(path, sizeof path, "%s/spool-bench", argv[1]);
+    (void)snprintf(path, sizeof path, "%s/records", argv[1]);
     make_batch(line_bytes);
     bench.wanted = (mib << 20) / line_bytes / BATCH_RECORDS * BATCH_RECORDS + BATCH_RECORDS;
     while (rounds_done < rounds) {

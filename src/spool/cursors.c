@@ -347,7 +347,9 @@ static void on_op(struct op *op, int res)
     switch (v->state) {
     case SAVER_PAUSING:
         saver_enter(v, SAVER_IDLE);
-        if (!is_given_up(s) && is_changed(s))
+        if (is_given_up(s))
+            writer_tell(s);
+        else if (is_changed(s))
             begin_save(s);
         break;
     case SAVER_WRITING:

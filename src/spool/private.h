@@ -23,6 +23,7 @@ struct spool_segment {
     int64_t newest_ms;     /* nothing in it was appended after this */
     bool complete;         /* nothing will be appended to it */
     bool written;          /* complete, all done, and its file closed by the writer */
+    bool dropping;         /* its file is being unlinked */
     struct source_map map; /* of what is appended to it; empty once it is written */
     int64_t made_ms;
     char name[SEGMENT_NAME_LEN + 1];
@@ -181,7 +182,7 @@ int64_t spool_now_ms(void);
 /* Segments (spool.c). */
 struct spool_segment *segment_create(struct spool_place begin);
 void segment_destroy(struct spool *s, struct spool_segment *seg);
-/** The first that ends behind this, or NULL. */
+/** The first that ends behind this and is there to stay, or NULL. */
 struct spool_segment *segment_behind(const struct spool *s, uint64_t at);
 bool segment_is_expired(const struct spool *s, const struct spool_segment *seg, int64_t now_ms);
 /** Starts what can be dropped, and ends the segment that is appended to if nothing waits in it. */

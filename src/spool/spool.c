@@ -81,7 +81,7 @@ void segment_destroy(struct spool *s, struct spool_segment *seg)
 struct spool_segment *segment_behind(const struct spool *s, uint64_t at)
 {
     LIST_FOR_EACH_ENTRY (seg, &s->segments, struct spool_segment, link) {
-        if (seg->end.at > at)
+        if (seg->end.at > at && !seg->dropping)
             return seg;
     }
     return NULL;
@@ -154,6 +154,7 @@ void spool_drop(struct spool *s)
     if (!first->written || first->end.at > oldest || reader_uses(s, first))
         return;
     dropper_enter(&s->dropper, DROPPER_UNLINKING);
+    first->dropping = true;
     ring_unlink(s->ring, &s->dropper.op, s->dir_fd, first->name);
 }
 
@@ -165,6 +166,7 @@ static void unlinked(struct spool *s, int res)
     res = res == -ENOENT ? 0 : res;
     spool_note(s, PART_DROPPER, res);
     if (res < 0) {
+        first->dropping = false;
         dropper_enter(d, DROPPER_WAITING);
         ring_timer(s->ring, &d->op, s->finishing ? 0 : s->options.retry_ms);
         return;
@@ -336,17 +338,31 @@ static int find_segments(struct spool *s, const uint64_t *begins, size_t count, 
     return 0;
 }
 
+/** So that a directory that was just made survives a loss of power; not every file system can. */
+static void sync_parent(int dir_fd)
+{
+    int fd = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    (void)close(fd);
+}
+
 static int open_all(struct spool *s, const char *directory, char *why, size_t why_size)
 {
     RT_CLEANUP(freep) uint64_t *begins = NULL;
     const char *what = directory;
     size_t count = 0;
-    int r = mkdir(directory, 0700) < 0 && errno != EEXIST ? -errno : 0;
+    bool is_made = mkdir(directory, 0700) == 0;
+    int r = is_made || errno == EEXIST ? 0 : -errno;
 
     if (r == 0) {
         s->dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = s->dir_fd < 0 ? -errno : 0;
     }
+    if (r == 0 && is_made)
+        sync_parent(s->dir_fd);
     if (r == 0) {
         what = LOCK_FILE;
         r = lock_directory(s);

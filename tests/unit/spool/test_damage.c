@@ -116,24 +116,24 @@ static struct outcome read_all(struct spool_fixture *f, size_t bytes_max)
 
 static void test_a_flipped_byte_costs_one_record_at_most(void **state)
 {
-    /* 3: the difference of the two magics. */
-    static const char flips[] = {1, 3, (char)0x80, (char)0xff};
     struct spool_fixture *f = *state;
     struct image m;
 
     make_spool(f, &m);
     for (size_t file = 0; file < 2; file++) {
         for (size_t at = 0; at < m.files[file].len; at++) {
-            for (size_t k = 0; k < ARRAY_SIZE(flips); k++) {
+            for (unsigned k = 0; k < 2; k++) {
+                /* 3 is what the magics of a record and of a source differ in. */
+                char flip = k == 0 ? 3 : (char)(1 + random_below(&f->random, 255));
                 struct outcome o;
 
-                m.files[file].data[at] ^= flips[k];
+                m.files[file].data[at] ^= flip;
                 image_put(&m, f);
                 o = read_all(f, at % 2 ? 1 : 100000);
                 assert_int_equal(f->count, o.came + o.lost);
                 assert_true(o.lost <= 1);
                 assert_true(o.stats.bytes_damaged + o.stats.bytes_torn > 0);
-                m.files[file].data[at] ^= flips[k];
+                m.files[file].data[at] ^= flip;
             }
         }
     }
@@ -309,6 +309,33 @@ static void test_a_line_that_looks_like_an_entry_is_none(void **state)
     image_finish(&m);
 }
 
+static void test_a_source_without_a_whole_copy_costs_its_records_and_no_others(void **state)
+{
+    struct spool_fixture *f = *state;
+    size_t of_it = 0, from = 0;
+    struct slice name;
+    struct outcome o;
+    struct image m;
+    unsigned copies = 0;
+
+    make_spool(f, &m);
+    name = f->sources[f->expected[0].source]->name;
+    for (const char *at;
+         (at = memmem(m.files[0].data + from, m.files[0].len - from, name.data, name.len));) {
+        from = (size_t)(at - m.files[0].data) + name.len;
+        m.files[0].data[at - m.files[0].data] ^= 1;
+        copies++;
+    }
+    assert_int_equal(SOURCE_COPIES, copies);
+    for (size_t i = 0; i < f->count / 2; i++)
+        of_it += f->expected[i].source == f->expected[0].source;
+    image_put(&m, f);
+    o = read_all(f, 100000);
+    assert_int_equal(of_it, o.lost);
+    assert_int_equal(f->count - of_it, o.came);
+    image_finish(&m);
+}
+
 /* ---- what people are shown ---- */
 
 struct seen {
@@ -431,6 +458,8 @@ int main(void)
         TEST("garbage between entries is passed over", test_garbage_between_entries_is_passed_over),
         TEST("a line that looks like an entry is none",
              test_a_line_that_looks_like_an_entry_is_none),
+        TEST("a source without a whole copy costs its records and no others",
+             test_a_source_without_a_whole_copy_costs_its_records_and_no_others),
         TEST("a scan shows all and changes nothing", test_a_scan_shows_all_and_changes_nothing),
         TEST("a spool in use can be scanned", test_a_spool_in_use_can_be_scanned),
     };

@@ -209,6 +209,56 @@ static void test_the_end_cancels_reads_that_wait(void **state)
     assert_int_equal(0, f->done);
 }
 
+static void test_the_end_of_patience_gives_up_what_waits_for_a_cursor(void **state)
+{
+    struct spool_fixture *f = *state;
+
+    test_start(f);
+    fake_ring_fail(f->ring, OP_WRITE, -EIO, 0, UINT_MAX);
+    fake_ring_fail_only(f->ring, "cursors");
+    (void)cursor(f, "a");
+    assert_int_equal(0, test_append(f, 5, 20));
+    fake_ring_advance(f->ring, 5000);
+    spool_finish(f->spool);
+    fake_ring_advance(f->ring, 5000);
+    assert_false(spool_is_idle(f->spool));
+    spool_abort(f->spool);
+    fake_ring_run(f->ring);
+    assert_true(spool_is_idle(f->spool));
+    assert_int_equal(0, f->done);
+    assert_int_equal(1, f->given_up);
+}
+
+static void test_every_moment_can_be_the_last_one(void **state)
+{
+    struct spool_fixture *f = *state;
+
+    f->options.segment_bytes = 20000;
+    f->options.sync = SPOOL_SYNC_ALWAYS;
+    for (unsigned steps = 0; steps < 60; steps++) {
+        size_t from = f->done * 10, came;
+
+        test_start(f);
+        (void)cursor(f, "a");
+        for (size_t i = 0; i < 10; i++)
+            assert_int_equal(0, test_append(f, 10, 500));
+        for (unsigned i = 0; i < steps; i++)
+            (void)fake_ring_step(f->ring);
+        spool_abort(f->spool);
+        fake_ring_run(f->ring);
+        assert_true(spool_is_idle(f->spool));
+        assert_true(is_all_done(f));
+        assert_null(spool_close(f->spool));
+        f->spool = NULL;
+        test_start(f);
+        came = test_drain(f, cursor(f, "a"), 0, 10000);
+        assert_true(came >= f->done * 10 - from);
+        assert_int_equal(0, f->damaged);
+        test_stop(f);
+    }
+    assert_true(f->done > 0 && f->given_up > 0);
+}
+
 /* ---- cursors and segments ---- */
 
 static void test_each_cursor_reads_at_its_own_pace_and_keeps_its_place(void **state)
@@ -376,6 +426,22 @@ static void test_cursors_survive_every_torn_slot(void **state)
     }
     assert_int_equal(3 * 512, at_last);
     buf_finish(&file);
+}
+
+static void test_a_read_of_what_is_being_dropped_passes_over_it(void **state)
+{
+    struct spool_fixture *f = *state;
+    struct spool_cursor *a;
+
+    f->options.segment_bytes = 20000;
+    test_start(f);
+    a = cursor(f, "a");
+    append_all(f, 50, 10, 200);
+    spool_cursor_set(a, spool_skip_segment(f->spool, (struct spool_place){0}));
+    assert_int_equal(0, test_read(f, (struct spool_place){0}, 1000));
+    assert_int_equal(spool_cursor_place(a).record, f->read.skipped);
+    assert_true(test_is_record(f, (size_t)f->read.skipped, &f->read.batch->records[0]));
+    (void)batch_unref(f->read.batch);
 }
 
 static void test_bytes_max_is_never_exceeded(void **state)
@@ -637,6 +703,9 @@ int main(void)
         TEST("a read of what is being written waits for it",
              test_a_read_of_what_is_being_written_waits_for_it),
         TEST("the end cancels reads that wait", test_the_end_cancels_reads_that_wait),
+        TEST("the end of patience gives up what waits for a cursor",
+             test_the_end_of_patience_gives_up_what_waits_for_a_cursor),
+        TEST("every moment can be the last one", test_every_moment_can_be_the_last_one),
         TEST("each cursor reads at its own pace and keeps its place",
              test_each_cursor_reads_at_its_own_pace_and_keeps_its_place),
         TEST("segments go when all cursors are behind them",
@@ -649,6 +718,8 @@ int main(void)
         TEST("a lost file of cursors sends again and loses nothing",
              test_a_lost_file_of_cursors_sends_again_and_loses_nothing),
         TEST("cursors survive every torn slot", test_cursors_survive_every_torn_slot),
+        TEST("a read of what is being dropped passes over it",
+             test_a_read_of_what_is_being_dropped_passes_over_it),
         TEST("bytes_max is never exceeded", test_bytes_max_is_never_exceeded),
         TEST("the oldest can be given up for room", test_the_oldest_can_be_given_up_for_room),
         TEST("what is too old is given up and counted",
