@@ -301,7 +301,7 @@ int main(int argc, char **argv)
     bench.wanted = (mib << 20) / line_bytes / BATCH_RECORDS * BATCH_RECORDS + BATCH_RECORDS;
     while (rounds_done < rounds) {
         write_plainly(argv[1], bench.wanted * (line_bytes + 48));
-        for (int sync = SPOOL_SYNC_NEVER; sync <= SPOOL_SYNC_ALWAYS; sync++) {
+        for (enum spool_sync sync = SPOOL_SYNC_NEVER; sync <= SPOOL_SYNC_ALWAYS; sync++) {
             read_all(append_all(path, sync));
             finish();
         }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ringtail/base/crc32c.h"
@@ -257,6 +258,71 @@ static void test_every_moment_can_be_the_last_one(void **state)
         test_stop(f);
     }
     assert_true(f->done > 0 && f->given_up > 0);
+}
+
+/** A life that ends after so many operations, as by a kill. Returns how many appends were done. */
+static size_t live_and_die(struct spool_fixture *f, unsigned steps, size_t appends)
+{
+    size_t before = f->done, done = 0;
+    int ends[2], status;
+    pid_t pid;
+
+    assert_int_equal(0, pipe2(ends, O_CLOEXEC));
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        test_start(f);
+        (void)cursor(f, "a");
+        for (size_t i = 0; i < appends; i++)
+            (void)test_append(f, 10, 500);
+        while (steps-- > 0 && fake_ring_step(f->ring)) {
+        }
+        done = f->done - before;
+        _exit(write(ends[1], &done, sizeof done) == sizeof done ? 0 : 1);
+    }
+    (void)close(ends[1]);
+    assert_int_equal(sizeof done, read(ends[0], &done, sizeof done));
+    (void)close(ends[0]);
+    assert_int_equal(pid, waitpid(pid, &status, 0));
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return done;
+}
+
+static void test_a_death_between_any_two_operations_loses_nothing_done(void **state)
+{
+    struct spool_fixture *f = *state;
+    enum { APPENDS = 12, STEPS = 50 };
+    size_t most = 0;
+
+    f->options.segment_bytes = 20000;
+    f->options.sync = SPOOL_SYNC_ALWAYS;
+    fake_ring_limit_writes(f->ring, 15000);
+    for (unsigned steps = 0; steps < STEPS; steps++) {
+        size_t done = live_and_die(f, steps, APPENDS), came = 0;
+        struct spool_place place;
+        struct spool_cursor *c;
+
+        test_start(f);
+        c = cursor(f, "a");
+        place = spool_cursor_place(c);
+        while (test_read(f, place, 100000) == 0) {
+            assert_int_equal(0, f->read.skipped);
+            for (size_t i = 0; f->read.batch && i < f->read.batch->count; i++) {
+                char line[16];
+
+                (void)snprintf(line, sizeof line, "%zu ", came++);
+                assert_memory_equal(line, f->read.batch->records[i].data, strlen(line));
+            }
+            (void)batch_unref(f->read.batch);
+            place = f->read.end;
+            spool_cursor_set(c, place);
+        }
+        assert_int_equal(-ENODATA, f->read_res);
+        assert_true(came >= 10 * done);
+        most = MAX(most, done);
+        test_stop(f);
+    }
+    assert_int_equal(APPENDS, most);
 }
 
 /* ---- cursors and segments ---- */
@@ -706,6 +772,8 @@ int main(void)
         TEST("the end of patience gives up what waits for a cursor",
              test_the_end_of_patience_gives_up_what_waits_for_a_cursor),
         TEST("every moment can be the last one", test_every_moment_can_be_the_last_one),
+        TEST("S30 a death between any two operations loses nothing done",
+             test_a_death_between_any_two_operations_loses_nothing_done),
         TEST("each cursor reads at its own pace and keeps its place",
              test_each_cursor_reads_at_its_own_pace_and_keeps_its_place),
         TEST("segments go when all cursors are behind them",
