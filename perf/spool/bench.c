@@ -62,7 +62,8 @@ static void append_one(struct spool_append *a)
     if (bench.records >= bench.wanted)
         return;
     bench.records += BATCH_RECORDS;
-    require(spool_append_batch(bench.spool, a, bench.batch) == 0, "room for a batch");
+    require(spool_append_batch(bench.spool, a, bench.batch, spool_cursor_bit(bench.cursor)) == 0,
+            "room for a batch");
 }
 
 static void on_appended(struct spool_append *a)
@@ -82,7 +83,7 @@ static void on_read(struct spool_read *r, int res)
     require(res == 0 && r->skipped == 0, "a whole spool");
     bench.came += r->batch ? r->batch->count : 0;
     (void)batch_unref(r->batch);
-    spool_read_from(bench.spool, r, r->end, READ_BYTES);
+    spool_read_from(bench.spool, r, bench.cursor, r->end, READ_BYTES);
 }
 
 static void stop_when_idle(void *ctx)
@@ -233,6 +234,7 @@ static void open_spool(const char *path, enum spool_sync sync)
     }
     bench.cursor = spool_cursor_get(bench.spool, "bench");
     require(bench.cursor != NULL, "memory");
+    spool_cursor_set(bench.cursor, spool_end(bench.spool));
 }
 
 static uint64_t append_all(const char *path, enum spool_sync sync)
@@ -265,7 +267,8 @@ static void read_all(uint64_t bytes)
     double cpu = cpu_seconds();
 
     bench.read = (struct spool_read){.done = on_read};
-    spool_read_from(bench.spool, &bench.read, spool_cursor_place(bench.cursor), READ_BYTES);
+    spool_read_from(bench.spool, &bench.read, bench.cursor, spool_cursor_place(bench.cursor),
+                    READ_BYTES);
     require(ring_run(bench.ring, NULL, NULL) == 0, "the ring");
     require(bench.came == bench.done, "every record");
     note(READ, clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, bench.came);

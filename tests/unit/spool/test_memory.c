@@ -110,13 +110,16 @@ static void live(struct spool_fixture *f, size_t count)
     assert_non_null(f->spool);
     while (!(c = spool_cursor_get(f->spool, "a"))) {
     }
+    if (spool_is_nothing(spool_cursor_place(c)))
+        spool_cursor_set(c, spool_end(f->spool));
     place = spool_cursor_place(c);
     assert_int_equal(0, spool_end(f->spool).record - place.record);
     for (size_t i = 0; i < count; i++) {
         int r;
 
         appends[i] = (struct appended){.append.done = on_appended, .f = f};
-        while ((r = spool_append_batch(f->spool, &appends[i].append, batches[i])) == -ENOMEM) {
+        while ((r = spool_append_batch(f->spool, &appends[i].append, batches[i], UINT16_MAX)) ==
+               -ENOMEM) {
         }
         assert_int_equal(0, r);
         f->appends++;
@@ -125,7 +128,7 @@ static void live(struct spool_fixture *f, size_t count)
     for (;;) {
         f->read = (struct spool_read){.done = on_read};
         f->read_came = false;
-        spool_read_from(f->spool, &f->read, place, 20000);
+        spool_read_from(f->spool, &f->read, c, place, 20000);
         fake_ring_run(f->ring);
         assert_true(f->read_came);
         if (f->read_res == -ENODATA)

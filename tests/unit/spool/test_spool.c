@@ -409,19 +409,135 @@ static void test_cursors_that_nobody_wants_hold_segments_until_they_are_forgotte
     assert_int_equal(100, spool_cursor_place(cursor(f, "old")).record); /* new: at the end */
 }
 
-static void test_a_new_cursor_begins_at_the_end(void **state)
+static void test_for_a_new_cursor_nothing_waits(void **state)
 {
     struct spool_fixture *f = *state;
 
     test_start(f);
     (void)cursor(f, "a");
     append_all(f, 10, 10, 200);
-    assert_int_equal(100, spool_cursor_place(cursor(f, "b")).record);
+    assert_true(spool_is_nothing(spool_cursor_place(spool_cursor_get(f->spool, "b"))));
     test_stop(f);
     test_start(f);
-    assert_int_equal(100, spool_cursor_place(cursor(f, "c")).record);
+    assert_true(spool_is_nothing(spool_cursor_place(spool_cursor_get(f->spool, "b"))));
     assert_int_equal(0, spool_cursor_place(cursor(f, "a")).record);
     assert_null(spool_cursor_get(f->spool, ""));
+}
+
+/* Segments are held back only by those for whom something waits. */
+static void test_a_cursor_for_which_nothing_waits_holds_nothing_back(void **state)
+{
+    struct spool_fixture *f = *state;
+    char names[TEST_FILES_MAX][32];
+    struct spool_cursor *a, *idle;
+
+    test_start(f);
+    a = cursor(f, "a");
+    idle = spool_cursor_get(f->spool, "idle");
+    assert_non_null(idle);
+    append_all(f, 10, 10, 200);
+    spool_cursor_set(a, SPOOL_NOTHING);
+    fake_ring_advance(f->ring, 2000);
+    test_stop(f);
+    assert_int_equal(0, test_files(f, ".spool", names));
+}
+
+static bool append_for_came;
+static int read_for_res;
+
+static void on_append_for(struct spool_append *a)
+{
+    append_for_came = true;
+}
+
+static bool has_append_for_come(const struct spool_fixture *f)
+{
+    return append_for_came;
+}
+
+static void on_read_for(struct spool_read *r, int res)
+{
+    read_for_res = res;
+}
+
+static bool has_read_for_come(const struct spool_fixture *f)
+{
+    return read_for_res <= 0;
+}
+
+static struct batch *batch_for_bits(struct spool_fixture *f, int64_t first, int count)
+{
+    struct batch *b = batch_create(NULL, NULL);
+
+    for (int64_t i = first; i < first + count; i++)
+        assert_int_equal(
+            0, batch_append(b, f->sources[0], RECORD_STDOUT, i, 0, slice_str("for somebody")));
+    return b;
+}
+
+static void append_for(struct spool_fixture *f, int64_t first, int count, uint16_t cursors)
+{
+    struct spool_append a = {.done = NULL};
+    struct batch *b = batch_for_bits(f, first, count);
+
+    a.done = on_append_for;
+    assert_int_equal(0, spool_append_batch(f->spool, &a, b, cursors));
+    (void)batch_unref(b);
+    append_for_came = false;
+    f->run(f, has_append_for_come);
+}
+
+/* What is read for a cursor from its place on: the sum of the timestamps tells which. */
+static int64_t sum_of(struct spool_fixture *f, const struct spool_cursor *c, uint64_t *ret_others)
+{
+    struct spool_place place = {0};
+    int64_t sum = 0, last = -1;
+
+    *ret_others = 0;
+    for (;;) {
+        f->read = (struct spool_read){.done = on_read_for};
+        read_for_res = 1;
+        spool_read_from(f->spool, &f->read, c, place, 1000);
+        f->run(f, has_read_for_come);
+        if (read_for_res == -ENODATA)
+            return sum;
+        assert_int_equal(0, read_for_res);
+        *ret_others += f->read.others;
+        for (size_t i = 0; f->read.batch && i < f->read.batch->count; i++) {
+            assert_true(f->read.batch->records[i].ts_ns > last);
+            last = f->read.batch->records[i].ts_ns;
+            sum += last;
+        }
+        f->read.batch = batch_unref(f->read.batch);
+        place = f->read.end;
+    }
+}
+
+static void test_each_cursor_sees_only_its_own_records(void **state)
+{
+    struct spool_fixture *f = *state;
+    struct spool_cursor *a, *b;
+    uint16_t bit_a, bit_b;
+    uint64_t others;
+
+    test_start(f);
+    a = cursor(f, "a");
+    b = cursor(f, "b");
+    bit_a = spool_cursor_bit(a);
+    bit_b = spool_cursor_bit(b);
+    assert_int_equal(0, bit_a & bit_b);
+    append_for(f, 10, 3, bit_a);                     /* 10 11 12 */
+    append_for(f, 8, 2, bit_b);                      /* 8 9 */
+    append_for(f, 20, 2, (uint16_t)(bit_a | bit_b)); /* 20 21 */
+    assert_int_equal(10 + 11 + 12 + 20 + 21, sum_of(f, a, &others));
+    assert_int_equal(2, others);
+    assert_int_equal(8 + 9 + 20 + 21, sum_of(f, b, &others));
+    assert_int_equal(3, others);
+    test_stop(f);
+    test_start(f);
+    a = cursor(f, "a");
+    assert_int_equal(bit_a, spool_cursor_bit(a)); /* the same after a restart */
+    assert_int_equal(10 + 11 + 12 + 20 + 21, sum_of(f, a, &others));
 }
 
 static void test_nothing_is_done_before_a_new_cursor_is_in_the_file(void **state)
@@ -780,7 +896,10 @@ int main(void)
              test_segments_go_when_all_cursors_are_behind_them),
         TEST("cursors that nobody wants hold segments until they are forgotten",
              test_cursors_that_nobody_wants_hold_segments_until_they_are_forgotten),
-        TEST("a new cursor begins at the end", test_a_new_cursor_begins_at_the_end),
+        TEST("for a new cursor nothing waits", test_for_a_new_cursor_nothing_waits),
+        TEST("a cursor for which nothing waits holds nothing back",
+             test_a_cursor_for_which_nothing_waits_holds_nothing_back),
+        TEST("each cursor sees only its own records", test_each_cursor_sees_only_its_own_records),
         TEST("nothing is done before a new cursor is in the file",
              test_nothing_is_done_before_a_new_cursor_is_in_the_file),
         TEST("a lost file of cursors sends again and loses nothing",
