@@ -53,6 +53,7 @@ struct http_slot {
     size_t reply_max;
     size_t reply_dropped; /* bytes of the reply behind those */
     bool reply_cut;       /* its end was not waited for */
+    bool head_complete;   /* of the final reply */
     int reply_error;      /* why a byte of it could not be kept */
     char retry_after[64];
     size_t retry_after_len;

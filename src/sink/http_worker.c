@@ -6,9 +6,9 @@
  * the same for all requests already set, and thrown away when libcurl has refused something that
  * cannot fail, so that no request meets a handle in an unknown state.
  *
- * Nothing is accepted without a whole reply: when a transfer fails after its status has come, the
- * request has failed. The one reply that is judged without its end is one that is longer than any
- * that its codec has a use for.
+ * Nothing is accepted without a whole reply: when a transfer fails after a status of 2xx, the
+ * request has failed. Two kinds of replies are judged without their end: refusals, whose status
+ * says enough, and what is longer than any that its codec has a use for.
  *
  * A request on a kept connection that ends without a byte of reply libcurl sends once more, on a
  * new connection: most times the receiver has closed an idle one just then. So a receiver may see a
@@ -109,8 +109,12 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
     struct slice line = slice_of(data, size * count);
 
     /* A head begins: the one before was a 1xx. */
-    if (line.len >= 5 && memcmp(line.data, "HTTP/", 5) == 0)
+    if (line.len >= 5 && memcmp(line.data, "HTTP/", 5) == 0) {
         slot->retry_after_len = 0;
+        slot->head_complete = false;
+    }
+    if (line.len > 0 && (line.data[0] == '\r' || line.data[0] == '\n'))
+        slot->head_complete = true;
     if (line.len > sizeof retry_after - 1 &&
         strncasecmp(line.data, retry_after, sizeof retry_after - 1) == 0) {
         struct slice value = slice_from(line, sizeof retry_after - 1);
@@ -390,6 +394,17 @@ static void judge(struct http_slot *slot)
         set_message(request, "HTTP status %ld, and not everything is taken", status);
 }
 
+/** Whether the receiver has said no, before whatever went wrong then: it may hang up on a body that
+ * it does not want, and its reason may be cut, but not its status. */
+static bool is_refusal(const struct http_slot *slot)
+{
+    long status = 0;
+
+    return slot->head_complete && slot->reply_error == 0 &&
+           curl_of(slot)->easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+           status >= 300;
+}
+
 static void end_transfer(struct http_slot *slot, CURLcode code)
 {
     struct http_transport *t = slot->transport;
@@ -400,7 +415,7 @@ static void end_transfer(struct http_slot *slot, CURLcode code)
     if (curl_of(slot)->easy_getinfo(slot->easy, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK)
         atomic_fetch_add_explicit(&t->connections, (uint64_t)MAX(connections, 0L),
                                   memory_order_relaxed);
-    if (code == CURLE_OK || slot->reply_cut) {
+    if (code == CURLE_OK || slot->reply_cut || is_refusal(slot)) {
         judge(slot);
     } else {
         request->error = error_of(slot, code);
@@ -472,6 +487,7 @@ static void start_transfer(struct http_slot *slot)
     slot->reply_dropped = 0;
     slot->reply_cut = false;
     slot->reply_error = 0;
+    slot->head_complete = false;
     slot->retry_after_len = 0;
     slot->error[0] = '\0';
     slot->started_at_mono_ns = clock_mono_ns();
