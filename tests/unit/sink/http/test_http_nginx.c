@@ -152,16 +152,14 @@ static struct http_transport_options plain(const char *path)
 
 static struct http_transport_options tls(enum server server, const char *path)
 {
-    struct http_transport_options options =
-        fixture_options(fixture_url("https", ports[server], path));
+    struct http_transport_options options = fixture_options(fixture_url("https", ports[server], path));
 
     options.tls.ca_file = in_directory("ca.pem");
     return options;
 }
 
 /** Sends one request with these options; `s` has what became of it. */
-static void try(struct http_fixture *f, const struct http_transport_options *options,
-                struct sent *s)
+static void try(struct http_fixture *f, const struct http_transport_options *options, struct sent *s)
 {
     fixture_send(f, fixture_open(f, options), s);
     fixture_close_transports(f);
@@ -182,7 +180,8 @@ static void assert_accepted(const struct sent *s)
 /** No record was accepted, and all are to be sent again. */
 static void assert_kept(const struct sent *s, int status, enum codec_outcome outcome)
 {
-    assert_int_equal(0, s->request.error);
+    if (s->request.error != 0)
+        fail_msg("%d, status %d: %s", s->request.error, s->request.status, s->request.message);
     assert_int_equal(status, s->request.status);
     assert_int_equal(outcome, s->request.judgement.outcome);
     assert_int_equal(s->request.count, s->request.judgement.retry);
@@ -328,26 +327,42 @@ static void test_a_redirect_is_not_followed(void **state)
     sent_finish(&s);
 }
 
-/** Sends 500 records, a body that does not fit into a socket's buffer at once. */
-static void send_many(struct http_fixture *f, const struct http_transport_options *options,
-                      struct sent *s)
+/** Sends 500 records of this length. */
+static void send_large(struct http_fixture *f, const struct http_transport_options *options, size_t len,
+                       struct sent *s)
 {
+    char *line = malloc(len);
+
+    assert_non_null(line);
+    memset(line, 'a', len);
+    for (size_t i = 0; i < FIXTURE_RECORDS; i++) {
+        f->records[i].data = line;
+        f->records[i].len = (uint32_t)len;
+    }
     fixture_start(f, fixture_open(f, options), s, 0, FIXTURE_RECORDS);
     fixture_wait(f, s, 1);
     fixture_close_transports(f);
+    free(line);
 }
 
-static void test_413_splits(void **state)
+/* nginx answers before it has read the body, which up to some length fits into buffers, and by
+ * HTTP/2 into the window. */
+static void test_413_splits_whatever_the_length(void **state)
 {
-    struct http_transport_options options = plain("/small");
-    struct sent s = {0};
+    for (size_t len = 10; len <= 100000; len *= 10) {
+        struct http_transport_options options = plain("/small");
+        struct sent s = {0};
 
-    send_many(*state, &options, &s);
-    assert_kept(&s, 413, CODEC_SPLIT);
-    options = tls(TLS, "/small");
-    send_many(*state, &options, &s);
-    assert_kept(&s, 413, CODEC_SPLIT);
-    sent_finish(&s);
+        send_large(*state, &options, len, &s);
+        assert_kept(&s, 413, CODEC_SPLIT);
+        options = tls(TLS, "/small");
+        send_large(*state, &options, len, &s);
+        assert_kept(&s, 413, CODEC_SPLIT);
+        options.version = HTTP_VERSION_1_1;
+        send_large(*state, &options, len, &s);
+        assert_kept(&s, 413, CODEC_SPLIT);
+        sent_finish(&s);
+    }
 }
 
 static void test_retry_after_is_honoured_in_every_form(void **state)
@@ -524,8 +539,8 @@ static void test_the_environments_proxy_is_not_looked_at(void **state)
     sent_finish(&s);
 }
 
-static void assert_few_connections(struct http_fixture *f,
-                                   const struct http_transport_options *options, unsigned most)
+static void assert_few_connections(struct http_fixture *f, const struct http_transport_options *options,
+                                   unsigned most)
 {
     static struct sent sent[300];
     struct http_transport_stats stats;
@@ -587,7 +602,7 @@ int main(void)
         HTTP_TEST(test_bearer_authentication),
         HTTP_TEST(test_403_and_404_suspend),
         HTTP_TEST(test_a_redirect_is_not_followed),
-        HTTP_TEST(test_413_splits),
+        HTTP_TEST(test_413_splits_whatever_the_length),
         HTTP_TEST(test_retry_after_is_honoured_in_every_form),
         HTTP_TEST(test_a_connection_closed_without_an_answer_is_an_error),
         HTTP_TEST(test_tls_with_an_own_authority),

@@ -107,6 +107,30 @@ static void test_a_reply_that_is_cut_off_accepts_nothing(void **state)
     sent_finish(&s);
 }
 
+static void test_a_refusal_counts_once_its_head_is_complete(void **state)
+{
+    const char reply[] =
+        REPLY("413 Too Large\r\nContent-Length: 20\r\nRetry-After: 4", "much too large, it is");
+    size_t head = (size_t)(strstr(reply, "\r\n\r\n") - reply) + 4;
+    struct sent s = {0};
+
+    for (size_t cut = 1; cut < strlen(reply); cut++) {
+        struct http_peer_step steps[] = {{.act = PEER_TAKE_REQUEST},
+                                         {.act = PEER_SEND, .data = slice_of(reply, cut)}};
+
+        try(*state, &s, steps, ARRAY_SIZE(steps), FIXTURE_PATIENCE_MS);
+        if (cut < head) {
+            assert_true(s.request.error < 0);
+            continue;
+        }
+        assert_int_equal(0, s.request.error);
+        assert_int_equal(413, s.request.status);
+        assert_int_equal(CODEC_SPLIT, s.request.judgement.outcome);
+        assert_int_equal(0, s.request.judgement.accepted);
+    }
+    sent_finish(&s);
+}
+
 static void test_what_is_not_http_is_an_error(void **state)
 {
     static const char *const replies[] = {
@@ -370,6 +394,7 @@ int main(void)
         HTTP_TEST(test_a_receiver_that_never_answers_times_out),
         HTTP_TEST(test_a_reply_that_stops_in_its_middle_times_out),
         HTTP_TEST(test_a_reply_that_is_cut_off_accepts_nothing),
+        HTTP_TEST(test_a_refusal_counts_once_its_head_is_complete),
         HTTP_TEST(test_what_is_not_http_is_an_error),
         HTTP_TEST(test_messages_are_one_line_of_utf_8),
         HTTP_TEST(test_the_head_before_the_last_says_nothing),
