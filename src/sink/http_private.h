@@ -75,9 +75,10 @@ struct http_transport {
     /* The thread's, while it has a request of ours; the ring's thread makes and frees them. */
     struct codec *codec;
     int64_t forget_at_mono_ns;
-    struct list waiting; /* requests, in order */
-    struct list idle;    /* slots */
-    size_t busy_count;   /* of slots */
+    int64_t http_2_at_mono_ns; /* HTTP/1.1 until then */
+    struct list waiting;       /* requests, in order */
+    struct list idle;          /* slots */
+    size_t busy_count;         /* of slots */
     struct http_slot *slots;
     size_t slots_count;
 

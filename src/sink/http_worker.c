@@ -13,6 +13,10 @@
  * A request on a kept connection that ends without a byte of reply libcurl sends once more, on a
  * new connection: most times the receiver has closed an idle one just then. So a receiver may see a
  * request twice that we have sent once.
+ *
+ * What a receiver answers by HTTP/2 before it has read the request to its end, a refusal mostly,
+ * libcurl 7.88 may lose when it resets the stream then, and say only that the stream is broken. So
+ * after such an error requests go by HTTP/1.1 for a while, where the answer is seen.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -38,6 +42,8 @@
 /* Buffers that have grown beyond are given back, so that a rare large request is not kept for. */
 #define BUFFER_KEPT_MAX ((size_t)256 * 1024)
 #define KEEPALIVE_S 60L
+/* HTTP/1.1 after HTTP/2 has failed. */
+#define HTTP_2_AVOIDED_NS (600 * NSEC_PER_SEC)
 /* The authorities' file is read again after this long; libcurl's own default is a day. */
 #define CA_CACHE_S 300L
 
@@ -182,26 +188,18 @@ static void set_callbacks(struct setup *s, struct http_slot *slot)
 
 static void set_connection(struct setup *s, const struct http_settings *settings)
 {
-    CURLcode code;
-
     set_long(s, CURLOPT_NOSIGNAL, 1);
     set_long(s, CURLOPT_TIMEOUT_MS, settings->timeout_ms);
     set_long(s, CURLOPT_CONNECTTIMEOUT_MS, settings->connect_timeout_ms);
     set_long(s, CURLOPT_TCP_KEEPALIVE, 1);
     set_long(s, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
     set_long(s, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
-    /* An empty one: not even that of the environment. */
+    /* Empty ones: not even those of the environment. */
     set_pointer(s, CURLOPT_PROXY, settings->proxy ? settings->proxy : "");
+    set_pointer(s, CURLOPT_NOPROXY, "");
     set_long(s, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
     if (settings->connect_to)
         set_pointer(s, CURLOPT_CONNECT_TO, &settings->connect_to_node);
-    code = s->curl->easy_setopt(s->easy, CURLOPT_HTTP_VERSION,
-                                (long)(settings->version == HTTP_VERSION_1_1
-                                           ? CURL_HTTP_VERSION_1_1
-                                           : CURL_HTTP_VERSION_2TLS));
-    /* A libcurl without HTTP/2 says so, and goes on with what it has. */
-    if (code != CURLE_UNSUPPORTED_PROTOCOL)
-        note(s, CURLOPT_HTTP_VERSION, code);
 #ifdef HAVE_YOUNG_OPTIONS
     /* A name that is being looked up when its request ends is left to its own thread; else ours,
      * and every sink with it, waits for a name server that is gone. */
@@ -412,6 +410,8 @@ static void end_transfer(struct http_slot *slot, CURLcode code)
     long connections = 0;
 
     request->duration_ns = clock_mono_ns() - slot->started_at_mono_ns;
+    if (code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM)
+        t->http_2_at_mono_ns = clock_mono_ns() + HTTP_2_AVOIDED_NS;
     if (curl_of(slot)->easy_getinfo(slot->easy, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK)
         atomic_fetch_add_explicit(&t->connections, (uint64_t)MAX(connections, 0L),
                                   memory_order_relaxed);
@@ -454,11 +454,20 @@ static int encode(struct http_slot *slot)
     return r;
 }
 
-static int set_body(struct http_slot *slot)
+/** What differs from request to request. */
+static int set_up(struct http_slot *slot)
 {
+    const struct http_transport *t = slot->transport;
     const struct curl_calls *curl = curl_of(slot);
+    bool offered = t->settings.version == HTTP_VERSION_OFFERED &&
+                   slot->started_at_mono_ns >= t->http_2_at_mono_ns;
+    long version = offered ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    CURLcode code = curl->easy_setopt(slot->easy, CURLOPT_HTTP_VERSION, version);
     curl_off_t len = (curl_off_t)slot->body.len;
 
+    /* A libcurl without HTTP/2 says so, and goes on with what it has. */
+    if (code != CURLE_OK && code != CURLE_UNSUPPORTED_PROTOCOL)
+        return -EIO;
     if (curl->easy_setopt(slot->easy, CURLOPT_POSTFIELDSIZE_LARGE, len) != CURLE_OK ||
         curl->easy_setopt(slot->easy, CURLOPT_POSTFIELDS, (void *)slot->body.data) != CURLE_OK)
         return -EIO;
@@ -491,7 +500,7 @@ static void start_transfer(struct http_slot *slot)
     slot->retry_after_len = 0;
     slot->error[0] = '\0';
     slot->started_at_mono_ns = clock_mono_ns();
-    if (set_body(slot) < 0 ||
+    if (set_up(slot) < 0 ||
         t->client->curl.multi_add_handle(t->client->multi, slot->easy) != CURLM_OK) {
         close_slot(slot);
         fail_slot(slot, -EIO, "libcurl takes no request");
