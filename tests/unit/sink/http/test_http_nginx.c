@@ -13,6 +13,7 @@
 
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
+#include "ringtail/base/random.h"
 #include "support/child.h"
 
 enum server { PLAIN, TLS, TLS_CLIENT, PROXY, SERVERS };
@@ -64,6 +65,8 @@ static const char config[] =
     "    location /ok { " SUCCESS " }\n"
     "    location /uri { return 200 '$request_uri|$http_host|$server_protocol|$ssl_server_name'; "
     "}\n"
+    /* Reads the request to its end, as receivers do, and "return" does not. */
+    "    location /read { proxy_pass http://127.0.0.1:%2$u/ok; client_max_body_size 0; }\n"
     "    location /small { client_max_body_size 10; return 204; }\n"
     "  }\n"
     "  server {\n"
@@ -365,6 +368,45 @@ static void test_413_splits_whatever_the_length(void **state)
     }
 }
 
+/* By HTTP/2 a refusal before the request was read may be lost to libcurl. Sent again, it is not. */
+static void test_requests_that_share_a_connection_learn_of_their_refusal(void **state)
+{
+    struct http_fixture *f = *state;
+    struct http_transport_options options = tls(TLS, "/small");
+    char *line = calloc(1, 1000);
+    size_t lost = 0;
+
+    assert_non_null(line);
+    for (size_t i = 0; i < FIXTURE_RECORDS; i++) {
+        f->records[i].data = line;
+        f->records[i].len = 1000;
+    }
+    options.connections_max = 8;
+    for (unsigned round = 0; round < 20; round++) {
+        struct transport *t = fixture_open(f, &options);
+        struct sent sent[16] = {0};
+
+        for (unsigned times = 0; times < 2; times++) {
+            for (size_t i = 0; i < ARRAY_SIZE(sent); i++)
+                fixture_start(f, t, &sent[i], 0, FIXTURE_RECORDS);
+            fixture_wait(f, sent, ARRAY_SIZE(sent));
+            for (size_t i = 0; i < ARRAY_SIZE(sent); i++) {
+                if (sent[i].request.error != 0) {
+                    lost++;
+                    fixture_start(f, t, &sent[i], 0, FIXTURE_RECORDS);
+                    fixture_wait(f, &sent[i], 1);
+                }
+                assert_kept(&sent[i], 413, CODEC_SPLIT);
+            }
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(sent); i++)
+            sent_finish(&sent[i]);
+        fixture_close_transports(f);
+    }
+    print_message("%zu refusals came with the second try\n", lost);
+    free(line);
+}
+
 static void test_retry_after_is_honoured_in_every_form(void **state)
 {
     static const struct {
@@ -539,6 +581,57 @@ static void test_the_environments_proxy_is_not_looked_at(void **state)
     sent_finish(&s);
 }
 
+static void test_the_environments_exceptions_from_the_proxy_are_not_looked_at(void **state)
+{
+    struct http_transport_options options = plain("/uri");
+    struct sent s = {0};
+
+    options.proxy = fixture_url("http", ports[PROXY], "");
+    options.url = fixture_url("http", ports[PLAIN], "/seen");
+    assert_int_equal(0, setenv("no_proxy", "*", 1));
+    try(*state, &options, &s);
+    assert_int_equal(0, unsetenv("no_proxy"));
+    assert_non_null(strstr(sent_reason(&s), "POST http://127.0.0.1"));
+    sent_finish(&s);
+}
+
+/** Whatever is cancelled when: each request comes back once, and none is lost. */
+static void test_cancels_at_any_time_lose_no_request(void **state)
+{
+    struct http_fixture *f = *state;
+    struct random random;
+    size_t accepted = 0, cancelled = 0;
+
+    random_seed(&random, 11);
+    for (unsigned round = 0; round < 300; round++) {
+        struct http_transport_options options = round % 2 ? plain("/ok") : tls(TLS, "/read");
+        size_t count = 1 + random_below(&random, 30), cancel_at = random_below(&random, count + 1);
+        struct sent sent[30] = {0};
+        struct transport *t;
+
+        options.connections_max = 1 + (unsigned)random_below(&random, 4);
+        t = fixture_open(f, &options);
+        for (size_t i = 0; i < count; i++) {
+            fixture_start(f, t, &sent[i], i, 1 + random_below(&random, 400));
+            if (i == cancel_at) {
+                fixture_wait(f, sent, random_below(&random, i + 1));
+                transport_cancel(t);
+            }
+        }
+        fixture_wait(f, sent, count);
+        for (size_t i = 0; i < count; i++) {
+            if (sent[i].request.error != 0 && sent[i].request.error != -ECANCELED)
+                fail_msg("%d: %s", sent[i].request.error, sent[i].request.message);
+            cancelled += sent[i].request.error == -ECANCELED;
+            accepted += sent[i].request.error == 0;
+            sent_finish(&sent[i]);
+        }
+        fixture_close_transports(f);
+    }
+    assert_true(accepted > 0);
+    assert_true(cancelled > 0);
+}
+
 static void assert_few_connections(struct http_fixture *f, const struct http_transport_options *options,
                                    unsigned most)
 {
@@ -603,6 +696,7 @@ int main(void)
         HTTP_TEST(test_403_and_404_suspend),
         HTTP_TEST(test_a_redirect_is_not_followed),
         HTTP_TEST(test_413_splits_whatever_the_length),
+        HTTP_TEST(test_requests_that_share_a_connection_learn_of_their_refusal),
         HTTP_TEST(test_retry_after_is_honoured_in_every_form),
         HTTP_TEST(test_a_connection_closed_without_an_answer_is_an_error),
         HTTP_TEST(test_tls_with_an_own_authority),
@@ -614,6 +708,8 @@ int main(void)
         HTTP_TEST(test_without_its_client_certificate_nothing_is_taken),
         HTTP_TEST(test_a_proxy_gets_the_whole_address),
         HTTP_TEST(test_the_environments_proxy_is_not_looked_at),
+        HTTP_TEST(test_the_environments_exceptions_from_the_proxy_are_not_looked_at),
+        HTTP_TEST(test_cancels_at_any_time_lose_no_request),
         HTTP_TEST(test_many_requests_share_few_connections),
         HTTP_TEST(test_one_connection_keeps_the_order_of_requests),
 #undef HTTP_TEST
