@@ -506,6 +506,8 @@ int utf8_append(struct buf *b, struct slice in)
     char *out;
     int r;
 
+    if (in.len == 0)
+        return 0; /* there may be no buffer yet */
     /* One byte becomes three at most. */
     if (__builtin_mul_overflow(in.len, 3, &room))
         return -ENOMEM;
