@@ -603,7 +603,7 @@ static void test_cancels_at_any_time_lose_no_request(void **state)
     size_t accepted = 0, cancelled = 0;
 
     random_seed(&random, 11);
-    for (unsigned round = 0; round < 300; round++) {
+    for (unsigned round = 0; round < 100; round++) {
         struct http_transport_options options = round % 2 ? plain("/ok") : tls(TLS, "/read");
         size_t count = 1 + random_below(&random, 30), cancel_at = random_below(&random, count + 1);
         struct sent sent[30] = {0};
