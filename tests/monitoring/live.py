@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A real Prometheus scrapes two ringtails and evaluates all that dashboard and rules say.
+"""A real Prometheus scrapes three ringtails and evaluates all that dashboard and rules say.
 
 live.py RINGTAIL RINGTAIL-SIM PROMETHEUS
 
-Both follow a simulated Engine; one writes files, nobody reads what the other writes. Every expression
-has to give data. Then things are made to go wrong, and have to fire their alerts. A minute in the rules
+All follow a simulated Engine; one writes files, what the second writes is read too slowly, and what the
+third writes nobody reads. Every expression has to give data. Then things are made to go wrong, and have to fire their alerts. A minute in the rules
 is two seconds here.
 """
 
@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -79,7 +80,7 @@ class Case:
     def start_sim(self):
         sim = self.start(
             "sim.log", self.programs[1], "--socket", self.socket, "--containers", "4", "--rate", "40",
-            "--bytes", "2000", "--stderr-percent", "20",
+            "--bytes", "2000", "--stderr-percent", "20", "--log-opt", "max-size=60k", "--log-opt", "max-file=1",
         )
         wait_for("the simulated Engine", lambda: os.path.exists(self.socket))
         return sim
@@ -87,7 +88,7 @@ class Case:
     def start_ringtail(self, name, output, **how):
         """The process, and the instance that Prometheus calls it."""
         settings = (
-            "admin.port=0", "stream.rotation_interval=2s", "stream.stuck_grace=1s", "queue.max_bytes=1MiB",
+            "admin.port=0", "stream.rotation_interval=3s", "stream.stuck_grace=5s", "queue.max_bytes=1MiB",
             "metrics.heartbeat_interval=1s", "discovery.resync_interval=1s", "run.grace_period=0",
             "log.format=json",
         )
@@ -97,6 +98,15 @@ class Case:
         )
         look = lambda: re.search(r'"Admin endpoint".*"port":(\d+)', self.log(f"{name}.log"))
         return child, "127.0.0.1:" + wait_for("ringtail's admin endpoint", look)[1]
+
+    def read_slowly(self, pipe, bytes_per_s):
+        """Until the other end closes."""
+
+        def read():
+            while os.read(pipe, bytes_per_s // 10):
+                time.sleep(0.1)
+
+        threading.Thread(target=read, daemon=True).start()
 
     def start_prometheus(self, instances):
         port = free_port()
@@ -120,7 +130,7 @@ class Case:
 
     def is_up(self):
         try:
-            return len(self.query("up == 1")) == 2
+            return len(self.query("up == 1")) == 3
         except (OSError, urllib.error.URLError):
             return False
 
@@ -181,14 +191,18 @@ def main():
         number += 1
         print(f"ok {number} - {title}", flush=True)
 
-    print("1..6")
+    print("1..7")
     try:
         engine = case.start_sim()
         _, good = case.start_ringtail("good", os.path.join(case.work, "out"))
         unread, write_end = os.pipe()
         dead_process, dead = case.start_ringtail("dead", "stdout", stdout=write_end)
         os.close(write_end)
-        case.start_prometheus([good, dead])
+        slowly_read, write_end = os.pipe()
+        _, slow = case.start_ringtail("slow", "stdout", stdout=write_end)
+        os.close(write_end)
+        case.read_slowly(slowly_read, 100_000)
+        case.start_prometheus([good, dead, slow])
 
         panels = [
             (f"panel {title}", quick(re.sub(r"\$(instance|container)\b", ".*", text)))
@@ -214,6 +228,9 @@ def main():
         wait_for(lambda: f"the alert of a dead output; firing: {case.firing()}",
                  lambda: ("RingtailOutputStalled", dead) in case.firing())
         passed("an output that takes nothing fires its alert")
+        wait_for(lambda: f"the alert of a container at risk; firing: {case.firing()}",
+                 lambda: ("RingtailContainerAtRisk", slow) in case.firing())
+        passed("a container whose lines are read too late fires its alert")
         assert not {name for name, instance in case.firing() if instance == good}, f"{case.firing()}"
         passed("where all is well nothing fires")
 
@@ -230,7 +247,7 @@ def main():
         return 0
     except AssertionError as reason:
         print(f"not ok {number + 1} - {reason}")
-        for name in ("good.log", "dead.log"):
+        for name in ("good.log", "dead.log", "slow.log"):
             print("".join(f"# {name}: {line}\n" for line in case.log(name).splitlines()[-10:]))
         return 1
     finally:
