@@ -16,16 +16,26 @@
 
 unsigned ring_starting;
 
+enum ring_backend_choice test_backend(void)
+{
+    const char *name = getenv("RINGTAIL_TEST_BACKEND");
+
+    return name && strcmp(name, "epoll") == 0 ? RING_BACKEND_EPOLL : RING_BACKEND_IO_URING;
+}
+
 int ring_skip_code(void)
 {
-    const struct ring_options options = {
-        .entries = 64, .sockets_max = 16, .buffers_count = 4, .buffer_bytes = 4096};
+    const struct ring_options options = {.backend = test_backend(),
+                                         .entries = 64,
+                                         .sockets_max = 16,
+                                         .buffers_count = 4,
+                                         .buffer_bytes = 4096};
     struct ring_refusal refusal = {0};
     struct ring *ring = NULL;
     int r = ring_create(&options, &ring, &refusal);
 
     if (r < 0) {
-        printf("no io_uring here: %s\n", refusal.reason);
+        printf("no ring here: %s\n", refusal.reason);
         return 77;
     }
     ring_destroy(ring);
@@ -54,8 +64,10 @@ size_t count_fds(void)
 
 void fixture_open(struct ring_fixture *f, const struct ring_options *options)
 {
+    struct ring_options chosen = *options;
     struct ring_refusal refusal = {0};
 
+    chosen.backend = test_backend();
     *f = (struct ring_fixture){.addr.sun_family = AF_UNIX};
     f->fds_before = count_fds();
     strcpy(f->dir, "/tmp/ringtail-test-XXXXXX");
@@ -68,7 +80,7 @@ void fixture_open(struct ring_fixture *f, const struct ring_options *options)
     assert_true(f->listener >= 0);
     assert_int_equal(0, bind(f->listener, (struct sockaddr *)&f->addr, sizeof f->addr));
     assert_int_equal(0, listen(f->listener, 64));
-    if (ring_create(options, &f->ring, &refusal) < 0)
+    if (ring_create(&chosen, &f->ring, &refusal) < 0)
         fail_msg("ring_create: %s", refusal.reason);
     memcpy(f->in_flight_before, ring_stats_get(f->ring)->in_flight, sizeof f->in_flight_before);
 }

@@ -54,7 +54,10 @@ struct link {
     } while (0)
 extern unsigned ring_starting;
 
-/** Prints why and returns 77 when there is no io_uring for us here, else 0. */
+/** The one that RINGTAIL_TEST_BACKEND names, else io_uring. */
+enum ring_backend_choice test_backend(void);
+
+/** Prints why and returns 77 when there is no such ring for us here, else 0. */
 int ring_skip_code(void);
 
 /** `n` times the decimal number in RINGTAIL_TEST_SCALE (default 1), at least 1. */
@@ -62,6 +65,7 @@ unsigned scaled(unsigned n);
 
 size_t count_fds(void);
 
+/** The ring is of test_backend, whatever the options say. */
 void fixture_open(struct ring_fixture *f, const struct ring_options *options);
 void fixture_close(struct ring_fixture *f);
 

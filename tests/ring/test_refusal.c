@@ -71,8 +71,11 @@ static void assert_told(const struct told *told, int result, const char *knob)
     assert_true(strlen(told->refusal.reason) < sizeof told->refusal.reason - 1);
 }
 
-static const struct ring_options usual = {
-    .entries = 1024, .sockets_max = 64, .buffers_count = 64, .buffer_bytes = 4096};
+static const struct ring_options usual = {.backend = RING_BACKEND_IO_URING,
+                                          .entries = 1024,
+                                          .sockets_max = 64,
+                                          .buffers_count = 64,
+                                          .buffer_bytes = 4096};
 
 /* ---- seccomp ---- */
 

@@ -378,8 +378,11 @@ static void test_connecting_to_a_full_backlog_is_eagain_at_once(void **state)
 
 static int connect_as_somebody_else(const char *path)
 {
-    const struct ring_options options = {
-        .entries = 16, .sockets_max = 4, .buffers_count = 4, .buffer_bytes = 4096};
+    const struct ring_options options = {.backend = test_backend(),
+                                         .entries = 16,
+                                         .sockets_max = 4,
+                                         .buffers_count = 4,
+                                         .buffer_bytes = 4096};
     struct ring_refusal refusal = {0};
     struct ring_fixture f = {0};
     int res;
@@ -911,7 +914,14 @@ static void test_the_ring_says_what_it_is(void **state)
 {
     struct ring_fixture *f = *state;
 
-    assert_memory_equal("io_uring (", ring_describe(f->ring), 10);
+    if (test_backend() == RING_BACKEND_EPOLL) {
+        assert_string_equal("epoll", ring_backend_name(f->ring));
+        assert_string_equal("asked for", ring_backend_reason(f->ring));
+        assert_string_equal("epoll (asked for)", ring_describe(f->ring));
+    } else {
+        assert_string_equal("io_uring", ring_backend_name(f->ring));
+        assert_memory_equal("io_uring (", ring_describe(f->ring), 10);
+    }
 }
 
 static void test_nothing_is_made_or_left_by_destroying_nothing(void **state)

@@ -7,9 +7,9 @@
  * collected: never inside a start or a cancel. In `done` the op is no longer in flight and may be
  * started again.
  *
- * Nothing of io_uring is visible here, so that a second backend can stand behind the same
- * operations. Sockets are numbers of the ring's own table (direct descriptors), not file
- * descriptors; files are file descriptors.
+ * Two backends stand behind the same operations: io_uring, and epoll with a few threads for files
+ * where io_uring is refused. Sockets are numbers of the ring's own table, not file descriptors;
+ * files are file descriptors.
  *
  * Results are what the system call would have returned, or a negative errno. Two are the ring's
  * own: -ETIME says that the operation's timeout ran out, -ECANCELED that ring_cancel stopped it. In
@@ -64,12 +64,12 @@ struct op {
     struct list link;
     int64_t started_at_mono_ns;
     int64_t cancelled_at_mono_ns; /* 0: not cancelled */
-    uint64_t scratch[3];          /* what the kernel reads when it takes the operation */
+    uint64_t scratch[3];          /* the backend's */
     int32_t res;
-    uint32_t cqe_flags;
-    int32_t target; /* descriptor or socket */
+    uint32_t buffer; /* that it received into, and one; 0: none */
+    int32_t target;  /* descriptor or socket */
     uint8_t kind;
-    uint8_t place; /* where it is: with the kernel, parked, landed */
+    uint8_t place; /* where it is: with the backend, parked, landed */
     bool in_flight;
 };
 
@@ -78,19 +78,26 @@ static inline bool op_in_flight(const struct op *op)
     return op->in_flight;
 }
 
+enum ring_backend_choice {
+    RING_BACKEND_AUTO, /* io_uring, or epoll where it is refused */
+    RING_BACKEND_IO_URING,
+    RING_BACKEND_EPOLL,
+};
+
 struct ring_options {
+    enum ring_backend_choice backend;
     unsigned entries;       /* submission queue; the completion queue has four times as many */
     unsigned sockets_max;   /* size of the socket table */
     unsigned buffers_count; /* receive buffers, a power of two */
     unsigned buffer_bytes;  /* of each */
-    /** Threads of the kernel for operations on files at once. With two, writes go on beside one
-     * that waits for the disk, and many small ones at once wake few threads. 0: the kernel's
-     * choice. */
+    /** Threads (of the kernel, or with epoll our own) for operations on files at once. With two,
+     * writes go on beside one that waits for the disk, and many small ones at once wake few
+     * threads. 0: the kernel's choice, and four for each processor with epoll. */
     unsigned workers_max;
     int64_t batch_pause_us; /* sleep outside the ring after a pass that found work; 0: never */
 };
 
-/** Why the kernel will not give us a ring, for the one message that a person reads. */
+/** Why there is no ring of a kind, for the one message that a person reads. */
 struct ring_refusal {
     int error;        /* negative errno */
     char reason[256]; /* what is in the way, and the knob to turn: "kernel.io_uring_disabled is 2:
@@ -100,7 +107,8 @@ struct ring_refusal {
 /**
  * Makes the ring on the calling thread, which must be the one that runs it. Walks down the ladder
  * of what the kernel has (DEFER_TASKRUN 6.1, COOP_TASKRUN 5.19; nothing older: provided-buffer
- * rings and direct sockets came with 5.19). returns: 0; negative errno with `refusal` filled in.
+ * rings and direct sockets came with 5.19), and at its foot, unless io_uring was asked for, is
+ * epoll (Linux 5.6). returns: 0; negative errno with `refusal` filled in: of the last kind tried.
  */
 int ring_create(const struct ring_options *options, struct ring **ret,
                 struct ring_refusal *refusal);
@@ -206,5 +214,9 @@ struct ring_stats {
 };
 const struct ring_stats *ring_stats_get(struct ring *ring);
 
-/** "io_uring (DEFER_TASKRUN, …)": what was chosen, for the log. */
+/** What was chosen: "io_uring" or "epoll". */
+const char *ring_backend_name(const struct ring *ring);
+/** Of io_uring what it can do; of epoll why it is not io_uring. For people. */
+const char *ring_backend_reason(const struct ring *ring);
+/** "io_uring (single issuer, …)", "epoll (io_uring refused: …)": both in one, for the log. */
 const char *ring_describe(const struct ring *ring);

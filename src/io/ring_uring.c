@@ -1,0 +1,407 @@
+/*
+ * The io_uring backend of the ring.
+ *
+ * Owns the queues, the socket table and the kernel's view of the receive buffers.
+ *
+ * Facts about the kernel that the code leans on were measured on 6.18 and read in its sources:
+ *  - A completion is decided by the operation's own result alone; its LINK_TIMEOUT's says nothing,
+ * and is silenced by IOSQE_CQE_SKIP_SUCCESS.
+ *  - The submission queue is consumed in order, so a cancel queued before an operation's next start
+ *    cannot hit that next start although both carry the same user_data.
+ *  - Multishot receives can lose the end of a unix stream under load; one-shot receives do not.
+ *  - DEFER_TASKRUN runs some twenty completions an enter: go on while IORING_SQ_TASKRUN is set.
+ *  - Requests with links defeat the lazy wake-up of waits for many completions, so batching is a
+ * sleep outside the ring.
+ */
+#include "ring_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "ringtail/base/clock.h"
+
+/* Completions of link timeouts and cancels, where they come at all, carry this. */
+#define USER_DATA_IGNORED 0
+
+#define BUFFER_GROUP 1
+
+struct ring_uring {
+    struct ring ring;
+    struct io_uring uring;
+    bool skip_cqe; /* IOSQE_CQE_SKIP_SUCCESS is there */
+    struct io_uring_buf_ring *buf_ring;
+    size_t buf_ring_bytes;
+};
+
+static struct ring_uring *from_ring(const struct ring *ring)
+{
+    return container_of(ring, struct ring_uring, ring);
+}
+
+/* ---- making and ending ---- */
+
+static int setup_queue(struct ring_uring *u)
+{
+    static const struct {
+        unsigned flags;
+        bool deferred;
+        const char *name;
+    } ladder[] = {
+        {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG, true,
+         "single issuer, deferred task work"},
+        {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, false, "cooperative task work"},
+    };
+    int r = -EINVAL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(ladder); i++) {
+        struct io_uring_params params = {
+            .flags = ladder[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+                     IORING_SETUP_SUBMIT_ALL,
+            .cq_entries = u->ring.options.entries * 4,
+        };
+
+        r = io_uring_queue_init_params(u->ring.options.entries, &u->uring, &params);
+        if (r == 0) {
+            u->ring.can_pause = ladder[i].deferred;
+            u->skip_cqe = (params.features & IORING_FEAT_CQE_SKIP) != 0;
+            snprintf(u->ring.reason, sizeof u->ring.reason, "%s", ladder[i].name);
+            return 0;
+        }
+        if (r != -EINVAL)
+            return r;
+    }
+    return r;
+}
+
+static int setup_buffers(struct ring_uring *u)
+{
+    struct io_uring_buf_reg reg = {.bgid = BUFFER_GROUP};
+    unsigned count = u->ring.options.buffers_count;
+    void *p;
+    int r;
+
+    u->buf_ring_bytes = count * sizeof(struct io_uring_buf);
+    p = mmap(NULL, u->buf_ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    u->buf_ring = p;
+    reg.ring_addr = (uint64_t)(uintptr_t)u->buf_ring;
+    reg.ring_entries = count;
+    r = io_uring_register_buf_ring(&u->uring, &reg, 0);
+    if (r < 0)
+        return r;
+    io_uring_buf_ring_init(u->buf_ring);
+    for (unsigned i = 0; i < count; i++)
+        io_uring_buf_ring_add(u->buf_ring, ring_buffer(&u->ring, i), u->ring.options.buffer_bytes,
+                              (unsigned short)i, io_uring_buf_ring_mask(count), (int)i);
+    io_uring_buf_ring_advance(u->buf_ring, (int)count);
+    return 0;
+}
+
+static bool has_opcodes(struct ring_uring *u)
+{
+    static const uint8_t needed[] = {
+        IORING_OP_SOCKET, IORING_OP_CONNECT,      IORING_OP_SEND,    IORING_OP_RECV,
+        IORING_OP_CLOSE,  IORING_OP_LINK_TIMEOUT, IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL,
+        IORING_OP_READ,   IORING_OP_WRITE,        IORING_OP_FSYNC,   IORING_OP_OPENAT2,
+        IORING_OP_STATX,  IORING_OP_RENAMEAT,     IORING_OP_MKDIRAT, IORING_OP_UNLINKAT,
+    };
+    struct io_uring_probe *probe = io_uring_get_probe_ring(&u->uring);
+    bool all = probe != NULL;
+
+    for (size_t i = 0; all && i < ARRAY_SIZE(needed); i++)
+        all = io_uring_opcode_supported(probe, needed[i]);
+    io_uring_free_probe(probe);
+    return all;
+}
+
+static int uring_setup(struct ring *ring, struct ring_refusal *refusal)
+{
+    struct ring_uring *u = from_ring(ring);
+    unsigned workers[2] = {ring->options.workers_max, 0}; /* 0: as it is */
+    int r;
+
+    u->uring.ring_fd = -1;
+    r = setup_queue(u);
+    if (r < 0) {
+        u->uring.ring_fd = -1;
+        ring_refusal_explain(refusal, r, "io_uring_setup refuses the flags");
+        return r;
+    }
+    if (!has_opcodes(u)) {
+        ring_refusal_explain(refusal, -EOPNOTSUPP, "io_uring lacks operations");
+        return -EOPNOTSUPP;
+    }
+    r = io_uring_register_files_sparse(&u->uring, ring->options.sockets_max);
+    if (r < 0) {
+        ring_refusal_explain(refusal, r, "no sparse socket table");
+        return r;
+    }
+    r = setup_buffers(u);
+    if (r < 0) {
+        ring_refusal_explain(refusal, r, "no provided-buffer ring");
+        return r;
+    }
+    (void)io_uring_register_ring_fd(&u->uring); /* a little cheaper; fine without */
+    /* Kernels without this start as many as they like: up to four for each processor. */
+    (void)io_uring_register_iowq_max_workers(&u->uring, workers);
+    return 0;
+}
+
+static void uring_destroy(struct ring *ring)
+{
+    struct ring_uring *u = from_ring(ring);
+
+    if (u->uring.ring_fd >= 0)
+        io_uring_queue_exit(&u->uring);
+    if (u->buf_ring)
+        (void)munmap(u->buf_ring, u->buf_ring_bytes);
+}
+
+/* ---- collecting completions ---- */
+
+static void uring_collect(struct ring *ring)
+{
+    struct ring_uring *u = from_ring(ring);
+    struct io_uring_cqe *cqe;
+    unsigned head, count = 0;
+
+    io_uring_for_each_cqe(&u->uring, head, cqe)
+    {
+        struct op *op = (struct op *)(uintptr_t)cqe->user_data;
+
+        count++;
+        if (cqe->user_data == USER_DATA_IGNORED)
+            continue;
+        if (cqe->flags & IORING_CQE_F_BUFFER) {
+            op->buffer = (cqe->flags >> IORING_CQE_BUFFER_SHIFT) + 1;
+            ring->stats.buffers_free--;
+        }
+        if (op->kind == OP_RECV && cqe->res == -ENOBUFS) {
+            ring->stats.buffer_waits++;
+            if (op->cancelled_at_mono_ns)
+                ring_land(ring, op, -ECANCELED);
+            else
+                ring_park(ring, op);
+            continue;
+        }
+        ring_land(ring, op, cqe->res);
+    }
+    io_uring_cq_advance(&u->uring, count);
+}
+
+static bool uring_has_more(const struct ring *ring)
+{
+    unsigned flags = atomic_load_explicit((_Atomic unsigned *)from_ring(ring)->uring.sq.kflags,
+                                          memory_order_relaxed);
+
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+static void uring_gather(struct ring *ring)
+{
+    /* What it can't get now, the next wait gets. */
+    (void)io_uring_get_events(&from_ring(ring)->uring);
+}
+
+static void uring_submit(struct ring *ring)
+{
+    (void)io_uring_submit(&from_ring(ring)->uring); /* -EBUSY: the next one tries again */
+}
+
+static int uring_wait(struct ring *ring, bool block)
+{
+    struct ring_uring *u = from_ring(ring);
+    int r =
+        block ? io_uring_submit_and_wait(&u->uring, 1) : io_uring_submit_and_get_events(&u->uring);
+
+    ring->stats.cq_overflows = *u->uring.cq.koverflow;
+    return r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : MIN(r, 0);
+}
+
+/* ---- starting operations ---- */
+
+/*
+ * A pair of entries or none: a full queue between an operation and its timeout would break the
+ * link.
+ */
+static struct io_uring_sqe *take_entries(struct ring_uring *u, unsigned count)
+{
+    struct io_uring_sqe *sqe;
+
+    while (io_uring_sq_space_left(&u->uring) < count) {
+        int r = io_uring_submit(&u->uring);
+
+        /* -EBUSY, -EAGAIN: the completion side is full; take what is there and try again. */
+        if (r < 0) {
+            (void)io_uring_get_events(&u->uring);
+            uring_collect(&u->ring);
+        }
+    }
+    sqe = io_uring_get_sqe(&u->uring);
+    assert(sqe);
+    return sqe;
+}
+
+static void set_timespec(struct op *op, int64_t ms)
+{
+    struct __kernel_timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NSEC_PER_MSEC};
+
+    static_assert(sizeof ts <= 2 * sizeof op->scratch[0], "beside a receive's timeout");
+    memcpy(op->scratch, &ts, sizeof ts);
+}
+
+/* Links `sqe` to a timeout, whose own completion is of no interest. */
+static void link_timeout(struct ring_uring *u, struct op *op, struct io_uring_sqe *sqe,
+                         int64_t timeout_ms)
+{
+    struct io_uring_sqe *timeout = io_uring_get_sqe(&u->uring);
+
+    assert(timeout);
+    set_timespec(op, timeout_ms);
+    sqe->flags |= IOSQE_IO_LINK;
+    io_uring_prep_link_timeout(timeout, (struct __kernel_timespec *)(void *)op->scratch, 0);
+    if (u->skip_cqe)
+        timeout->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    timeout->user_data = USER_DATA_IGNORED;
+}
+
+static void uring_receive(struct ring *ring, struct op *op)
+{
+    struct ring_uring *u = from_ring(ring);
+    struct io_uring_sqe *sqe = take_entries(u, 2);
+
+    io_uring_prep_recv(sqe, op->target, NULL, ring->options.buffer_bytes, 0);
+    sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+    sqe->buf_group = BUFFER_GROUP;
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    if (op_timeout_ms(op) > 0)
+        link_timeout(u, op, sqe, op_timeout_ms(op));
+}
+
+static void prepare_open(struct op *op, struct io_uring_sqe *sqe, const union op_args *args)
+{
+    struct open_how how = ring_open_how(args);
+
+    static_assert(sizeof how <= sizeof op->scratch, "scratch holds an open_how");
+    memcpy(op->scratch, &how, sizeof how);
+    io_uring_prep_openat2(sqe, op->target, args->open.path, (struct open_how *)(void *)op->scratch);
+}
+
+static void prepare(struct op *op, struct io_uring_sqe *sqe, const union op_args *args,
+                    int64_t timeout_ms)
+{
+    int target = op->target;
+
+    switch ((enum op_kind)op->kind) {
+    case OP_SOCKET:
+        /* Not blocking, so that a full backlog is -EAGAIN at once and not a worker thread stuck in
+         * connect. */
+        io_uring_prep_socket_direct_alloc(sqe, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
+        break;
+    case OP_CONNECT:
+        io_uring_prep_connect(sqe, target, (const struct sockaddr *)args->addr, sizeof *args->addr);
+        sqe->flags |= IOSQE_FIXED_FILE;
+        break;
+    case OP_SEND:
+        io_uring_prep_send(sqe, target, args->write.data, args->write.len, MSG_NOSIGNAL);
+        sqe->flags |= IOSQE_FIXED_FILE;
+        break;
+    case OP_CLOSE:
+        if (args->is_socket)
+            io_uring_prep_close_direct(sqe, (unsigned)target);
+        else
+            io_uring_prep_close(sqe, target);
+        break;
+    case OP_TIMER:
+        set_timespec(op, timeout_ms);
+        io_uring_prep_timeout(sqe, (struct __kernel_timespec *)(void *)op->scratch, 0, 0);
+        break;
+    case OP_OPEN:
+        prepare_open(op, sqe, args);
+        break;
+    case OP_READ:
+        io_uring_prep_read(sqe, target, args->read.data, (unsigned)args->read.len,
+                           (uint64_t)args->read.offset);
+        break;
+    case OP_WRITE:
+        io_uring_prep_write(sqe, target, args->write.data, (unsigned)args->write.len,
+                            (uint64_t)args->write.offset);
+        break;
+    case OP_FSYNC:
+        io_uring_prep_fsync(sqe, target, args->data_only ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    case OP_RENAME:
+        io_uring_prep_renameat(sqe, target, args->name.path, target, args->name.to, 0);
+        break;
+    case OP_MKDIR:
+        io_uring_prep_mkdirat(sqe, target, args->name.path, args->name.mode);
+        break;
+    case OP_UNLINK:
+        io_uring_prep_unlinkat(sqe, target, args->name.path, 0);
+        break;
+    case OP_STATX:
+        io_uring_prep_statx(sqe, target, args->statx.path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+                            args->statx.mask, args->statx.ret);
+        break;
+    case OP_RECV:
+    case OP_NONE:
+    case OP_KIND_COUNT:
+        assert(false); /* receives are uring_receive's */
+    }
+}
+
+static void uring_start(struct ring *ring, struct op *op, const union op_args *args,
+                        int64_t timeout_ms)
+{
+    struct ring_uring *u = from_ring(ring);
+    bool linked = op->kind == OP_SEND && timeout_ms > 0;
+    struct io_uring_sqe *sqe = take_entries(u, linked ? 2 : 1);
+
+    prepare(op, sqe, args, timeout_ms);
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    if (linked)
+        link_timeout(u, op, sqe, timeout_ms);
+}
+
+static void uring_cancel(struct ring *ring, struct op *op)
+{
+    struct ring_uring *u = from_ring(ring);
+    struct io_uring_sqe *sqe = take_entries(u, 1);
+
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+    if (u->skip_cqe)
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    sqe->user_data = USER_DATA_IGNORED;
+}
+
+static void uring_give_back(struct ring *ring, unsigned buffer)
+{
+    struct ring_uring *u = from_ring(ring);
+
+    io_uring_buf_ring_add(u->buf_ring, ring_buffer(ring, buffer), ring->options.buffer_bytes,
+                          (unsigned short)buffer,
+                          io_uring_buf_ring_mask(ring->options.buffers_count), 0);
+    io_uring_buf_ring_advance(u->buf_ring, 1);
+}
+
+const struct ring_backend ring_uring_backend = {
+    .name = "io_uring",
+    .size = sizeof(struct ring_uring),
+    .setup = uring_setup,
+    .destroy = uring_destroy,
+    .start = uring_start,
+    .receive = uring_receive,
+    .cancel = uring_cancel,
+    .give_back = uring_give_back,
+    .submit = uring_submit,
+    .wait = uring_wait,
+    .collect = uring_collect,
+    .has_more = uring_has_more,
+    .gather = uring_gather,
+};
