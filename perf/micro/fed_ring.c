@@ -189,6 +189,16 @@ const struct ring_stats *ring_stats_get(struct ring *ring)
     return &ring->stats;
 }
 
+const char *ring_backend_name(const struct ring *ring)
+{
+    return "fed";
+}
+
+const char *ring_backend_reason(const struct ring *ring)
+{
+    return "benchmark";
+}
+
 const char *ring_describe(const struct ring *ring)
 {
     return "fed";

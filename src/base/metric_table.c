@@ -156,8 +156,7 @@ const struct metric metric_table[METRIC_COUNT] = {
             "written are gone, by a power loss or because somebody cut the file."),
 #undef GROUP
 #define GROUP "Ring"
-    GAUGE(METRIC_RING_IN_FLIGHT, "ring_operations_in_flight", "Operations the kernel is at.",
-          "kind"),
+    GAUGE(METRIC_RING_IN_FLIGHT, "ring_operations_in_flight", "Operations under way.", "kind"),
     COUNTER(METRIC_RING_COMPLETIONS, "ring_completions_total", "Operations that have ended.",
             "kind"),
     COUNTER(METRIC_RING_TIMEOUTS, "ring_timeouts_total",
@@ -192,7 +191,9 @@ const struct metric metric_table[METRIC_COUNT] = {
           "When the process was started, in unix seconds."),
     GAUGE(METRIC_BUILD_INFO, "build_info", "Always 1; the version is in the label.", "version"),
     GAUGE(METRIC_BACKEND_INFO, "backend_info",
-          "Always 1; how operations reach the kernel is in the label.", "backend"),
+          "Always 1; the labels say how operations reach the kernel, and what it can do or why it "
+          "is not io_uring.",
+          "backend", "reason"),
     COUNTER(METRIC_LOG_LINES_DROPPED, "log_lines_dropped_total",
             "Lines of ringtail's own log that found no room."),
     GAUGE(METRIC_SERIES, "metric_series", "Series with labels on this page."),

@@ -38,11 +38,12 @@ static const char usage[] =
     "      --since WHEN      now, all, a duration back (1h30m), or a timestamp: where to begin in "
     "a\n"
     "                        log at first contact\n"
+    "      --backend NAME    auto, io_uring or epoll; auto: epoll where io_uring is refused\n"
     "  -h, --help            this text and all options\n"
     "      --version         print the version\n"
     "\n"
     "Exit codes: 0 ended by SIGTERM or SIGINT with everything written; 1 failed while running;\n"
-    "2 wrong usage or configuration; 3 the kernel refuses io_uring.\n"
+    "2 wrong usage or configuration; 3 the kernel refuses io_uring, and epoll was not allowed.\n"
     "\n"
     "Options (for --set, and for the file, where dots are nesting):\n\n";
 
@@ -77,9 +78,9 @@ static int print_options(void)
         "winning, by its\n"
         "default, by `DOCKER_HOST` (the Engine's socket alone), in the YAML file of `--config` "
         "(dots are nesting), and\n"
-        "by `--set KEY=VALUE`, `--engine`, `--output` and `--since`. `ringtail check` finds "
-        "everything that is wrong\n"
-        "without running.\n"
+        "by `--set KEY=VALUE`, `--engine`, `--output`, `--since` and `--backend`. `ringtail check` "
+        "finds\n"
+        "everything that is wrong without running.\n"
         "\n";
     struct buf out = {0};
     int r = buf_append_str(&out, title);
@@ -117,7 +118,16 @@ static int print_health(const struct config *c)
 
 /* ---- arguments ---- */
 
-enum arg_kind { ARG_HELP, ARG_VERSION, ARG_CONFIG, ARG_SET, ARG_ENGINE, ARG_OUTPUT, ARG_SINCE };
+enum arg_kind {
+    ARG_HELP,
+    ARG_VERSION,
+    ARG_CONFIG,
+    ARG_SET,
+    ARG_ENGINE,
+    ARG_OUTPUT,
+    ARG_SINCE,
+    ARG_BACKEND,
+};
 
 static const struct {
     enum arg_kind kind;
@@ -128,7 +138,7 @@ static const struct {
     {ARG_HELP, "--help", 'h', false},    {ARG_VERSION, "--version", '\0', false},
     {ARG_CONFIG, "--config", 'c', true}, {ARG_SET, "--set", 's', true},
     {ARG_ENGINE, "--engine", 'e', true}, {ARG_OUTPUT, "--output", 'o', true},
-    {ARG_SINCE, "--since", '\0', true},
+    {ARG_SINCE, "--since", '\0', true},  {ARG_BACKEND, "--backend", '\0', true},
 };
 
 /* One argument as it stands on the command line, with its value. */
@@ -208,6 +218,9 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
         break;
     case ARG_SINCE:
         set_one(c, arg->name, "stream.since", arg->value, problems);
+        break;
+    case ARG_BACKEND:
+        set_one(c, arg->name, "ring.backend", arg->value, problems);
         break;
     case ARG_HELP:
     case ARG_VERSION:

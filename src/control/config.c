@@ -16,6 +16,7 @@
 #define ENGINE_PART_BYTES 16384
 
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const ring_backends[] = {"auto", "io_uring", "epoll", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 static const char *const spool_syncs[] = {"never", "always", NULL};
 
@@ -174,6 +175,10 @@ static const struct option options[] = {
             "Such files kept beside the current one; the oldest goes."),
 #undef OPT_GROUP
 #define OPT_GROUP "Ring"
+    OPT_ENUM("ring.backend", ring_backend, "auto", ring_backends,
+             "How operations reach the kernel. auto: io_uring, or epoll where the kernel, a sysctl "
+             "or a seccomp profile refuses it; the log, /ready and log_capturer_backend_info say "
+             "which it is, and why. --backend sets it too."),
     OPT_INT("ring.entries", ring_entries, "64", "32768", "1024",
             "Submission queue of the io_uring; the completion queue has four times as many."),
     OPT_INT("ring.sockets_max", ring_sockets_max, "32", "65536", "4096",
@@ -184,8 +189,8 @@ static const struct option options[] = {
              "Size of each receive buffer."),
     OPT_INT(
         "ring.workers_max", ring_workers_max, "0", "1024", "2",
-        "Threads that the kernel uses for output files at once. 0: its own choice, up to four for "
-        "each processor."),
+        "Threads that the kernel (with epoll ringtail) uses for output files at once. 0: its own "
+        "choice, up to four for each processor."),
     OPT_DURATION("ring.batch_pause", ring_batch_pause_ms, "0", "100ms", "1ms",
                  "Rest after a pass that found data, so that the next one finds more; none while "
                  "buffers come back full. 0: never."),

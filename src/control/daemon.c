@@ -298,6 +298,7 @@ static int open_ring(struct daemon *d)
 {
     const struct config *c = d->config;
     struct ring_options options = {
+        .backend = (enum ring_backend_choice)c->ring_backend,
         .entries = (unsigned)c->ring_entries,
         .sockets_max = (unsigned)c->ring_sockets_max,
         .buffers_count = (unsigned)c->ring_buffers,
@@ -311,7 +312,8 @@ static int open_ring(struct daemon *d)
     raise_descriptor_limit();
     r = ring_create(&options, &d->ring, &refusal);
     if (r < 0)
-        log_error("io_uring refused", LOG_STR("reason", refusal.reason), LOG_ERRNO(r));
+        log_error(c->ring_backend == RING_BACKEND_IO_URING ? "io_uring refused" : "epoll refused",
+                  LOG_STR("reason", refusal.reason), LOG_ERRNO(r));
     return r;
 }
 

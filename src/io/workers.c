@@ -80,6 +80,7 @@ static void *work(void *ctx)
     struct worker *self = ctx;
     struct workers *w = self->pool;
 
+    (void)pthread_setname_np(pthread_self(), "ring-worker");
     pthread_mutex_lock(&w->lock);
     while (wait_for_work(w)) {
         struct op *op = container_of(list_pop(&w->queue), struct op, link);
@@ -194,4 +195,15 @@ void workers_take(struct workers *w, struct list *ret)
     atomic_store_explicit(&w->notified, false, memory_order_relaxed);
     list_splice(ret, &w->finished);
     pthread_mutex_unlock(&w->lock);
+}
+
+unsigned workers_count(struct workers *w)
+{
+    unsigned count = 0;
+
+    pthread_mutex_lock(&w->lock);
+    for (unsigned i = 0; i < w->max; i++)
+        count += w->each[i].exists && !w->each[i].ended;
+    pthread_mutex_unlock(&w->lock);
+    return count;
 }

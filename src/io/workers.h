@@ -54,6 +54,9 @@ bool workers_take_back(struct workers *w, struct op *op);
 /** Moves what has been finished to the end of `ret`. */
 void workers_take(struct workers *w, struct list *ret);
 
+/** Threads that take work, now. */
+unsigned workers_count(struct workers *w);
+
 static inline bool workers_have_finished(const struct workers *w)
 {
     return atomic_load_explicit(&w->notified, memory_order_relaxed);

@@ -401,6 +401,45 @@ static void test_readiness_names_what_is_missing(void **state)
     health_says(w, port, 1, "no answer");
 }
 
+/* ---- the ring's backend ---- */
+
+static void test_without_io_uring_epoll_takes_over_and_says_why(void **state)
+{
+    static const char why[] = "io_uring refused: a seccomp profile denies io_uring";
+    struct world *w = *state;
+    struct speaker *s;
+    uint16_t port;
+
+    world_engine(w, NULL);
+    s = world_speaker(w, NULL);
+    world_run_how(w, &(struct ringtail_how){
+                         .args = (const char *const[]){ADMIN_PEER_ARGS, "--backend", "auto", NULL},
+                         .io_uring_errno = EPERM});
+    port = admin_peer_port(w);
+    say_many(s, "line", 20);
+    world_wait_all(w);
+    world_wait_log(w, "Starting", "\"backend\":\"epoll (io_uring refused: a seccomp profile", 1);
+    wait_page(w, port, "/ready", 200, "\"backend\":\"epoll (");
+    wait_page(w, port, "/ready", 200, why);
+    wait_page(w, port, "/metrics", 200, PREFIX "backend_info{backend=\"epoll\",reason=\"");
+    wait_page(w, port, "/metrics", 200, why);
+    world_stop(w);
+}
+
+static void test_a_backend_that_was_asked_for_is_used(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+
+    world_engine(w, NULL);
+    world_run(w, ADMIN_PEER_ARGS, "--backend", "epoll");
+    port = admin_peer_port(w);
+    world_wait_log(w, "Starting", "\"backend\":\"epoll (asked for)\"", 1);
+    wait_page(w, port, "/metrics", 200,
+              PREFIX "backend_info{backend=\"epoll\",reason=\"asked for\"} 1");
+    world_stop(w);
+}
+
 /* ---- /debug/streams ---- */
 
 static yyjson_val *find_stream(yyjson_doc *doc, const char *id)
@@ -458,6 +497,10 @@ static void test_each_stream_is_shown_with_what_it_waits_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WORLD_TEST("S38 without io_uring epoll takes over and says why",
+                   test_without_io_uring_epoll_takes_over_and_says_why),
+        WORLD_TEST("a backend that was asked for is used",
+                   test_a_backend_that_was_asked_for_is_used),
         WORLD_TEST("a live page has all that users know, and promtool accepts it",
                    test_a_live_page_has_all_that_users_know),
         WORLD_TEST("lines read are settled, queued or lost at every scrape",

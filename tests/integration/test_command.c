@@ -65,6 +65,7 @@ static void test_help_names_commands_and_options(void **state)
                                         "--engine",
                                         "--output",
                                         "--since",
+                                        "--backend",
                                         "--version",
                                         "engine.url",
                                         "stream.max_line_bytes",
@@ -242,7 +243,8 @@ static void io_uring_refused(struct world *w, int error, const char *const *word
 
     world_engine(w, NULL);
     world_run_how(
-        w, &(struct ringtail_how){.args = (const char *const[]){NULL}, .io_uring_errno = error});
+        w, &(struct ringtail_how){.args = (const char *const[]){"--backend", "io_uring", NULL},
+                                  .io_uring_errno = error});
     world_wait_exit(w, 3);
     text = whole_output(w);
     for (size_t i = 0; words[i]; i++)

@@ -6,10 +6,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ringtail/base/macros.h"
@@ -23,6 +27,22 @@ enum ring_backend_choice test_backend(void)
     return name && strcmp(name, "epoll") == 0 ? RING_BACKEND_EPOLL : RING_BACKEND_IO_URING;
 }
 
+/* From now on this process has a kernel that knows no RWF_NOWAIT, as for pipes before Linux 6.4. */
+static bool refuse_nowait(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_preadv2, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwritev2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
 int ring_skip_code(void)
 {
     const struct ring_options options = {.backend = test_backend(),
@@ -31,8 +51,15 @@ int ring_skip_code(void)
                                          .buffers_count = 4,
                                          .buffer_bytes = 4096};
     struct ring_refusal refusal = {0};
+    const char *nowait = getenv("RINGTAIL_TEST_NOWAIT");
     struct ring *ring = NULL;
-    int r = ring_create(&options, &ring, &refusal);
+    int r;
+
+    if (nowait && strcmp(nowait, "refused") == 0 && !refuse_nowait()) {
+        puts("no seccomp filter here");
+        return 77;
+    }
+    r = ring_create(&options, &ring, &refusal);
 
     if (r < 0) {
         printf("no ring here: %s\n", refusal.reason);

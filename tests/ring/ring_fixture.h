@@ -57,7 +57,8 @@ extern unsigned ring_starting;
 /** The one that RINGTAIL_TEST_BACKEND names, else io_uring. */
 enum ring_backend_choice test_backend(void);
 
-/** Prints why and returns 77 when there is no such ring for us here, else 0. */
+/** Prints why and returns 77 when there is no such ring for us here, else 0. With
+ * RINGTAIL_TEST_NOWAIT=refused it has a seccomp filter refuse RWF_NOWAIT from then on. */
 int ring_skip_code(void);
 
 /** `n` times the decimal number in RINGTAIL_TEST_SCALE (default 1), at least 1. */

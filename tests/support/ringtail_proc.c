@@ -24,14 +24,6 @@
 /* No test writes as much into one file; a ringtail that goes wild must not fill the disk. */
 #define FILE_BYTES_MAX (UINT64_C(2) << 30)
 
-bool ringtail_proc_is_possible(void)
-{
-    /* Without parameters an allowed call fails with EFAULT, after all checks of permission. */
-    long r = syscall(SYS_io_uring_setup, 1, NULL);
-
-    return r >= 0 || (errno != EPERM && errno != ENOSYS);
-}
-
 static bool refuse_io_uring(int error)
 {
     struct sock_filter code[] = {
@@ -270,7 +262,7 @@ long ringtail_proc_rss_kib(const struct ringtail_proc *p)
     return kib;
 }
 
-static bool is_kernel_worker(pid_t pid, const char *thread)
+static bool is_file_worker(pid_t pid, const char *thread)
 {
     char path[320], name[32] = "";
     FILE *file;
@@ -279,8 +271,9 @@ static bool is_kernel_worker(pid_t pid, const char *thread)
     snprintf(path, sizeof path, "/proc/%d/task/%s/comm", (int)pid, thread);
     file = fopen(path, "re");
     if (!file)
-        return true; /* ended just now, as ringtail's own never do before it ends */
-    is_worker = fgets(name, sizeof name, file) && strncmp(name, "iou-wrk-", 8) == 0;
+        return true; /* ended just now, as ringtail's other ones never do before it ends */
+    is_worker = fgets(name, sizeof name, file) &&
+                (strncmp(name, "iou-wrk-", 8) == 0 || strncmp(name, "ring-worker", 11) == 0);
     fclose(file);
     return is_worker;
 }
@@ -296,7 +289,7 @@ long ringtail_proc_threads(const struct ringtail_proc *p)
     if (!dir)
         return -1;
     for (struct dirent *e = readdir(dir); e; e = readdir(dir))
-        if (e->d_name[0] != '.' && !is_kernel_worker(p->pid, e->d_name))
+        if (e->d_name[0] != '.' && !is_file_worker(p->pid, e->d_name))
             count++;
     closedir(dir);
     return count;

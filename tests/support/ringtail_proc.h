@@ -28,9 +28,6 @@ struct ringtail_proc {
     char stdout_path[256];
 };
 
-/** Whether this kernel lets this process have a ring; else the integration tests are skipped. */
-bool ringtail_proc_is_possible(void);
-
 /** Starts $RINGTAIL_BIN. 0 or -errno; -ENOENT without that variable. */
 int ringtail_proc_start(const struct ringtail_how *how, struct ringtail_proc *ret);
 
@@ -62,8 +59,8 @@ long ringtail_proc_descriptors(const struct ringtail_proc *p);
 long ringtail_proc_rss_kib(const struct ringtail_proc *p);
 
 /**
- * Its own threads; -1 when they cannot be read. Not those that the kernel adds for work on files:
- * they are threads of the process, too, but as many as the disk is slow, and each lives on for
+ * Its own threads; -1 when they cannot be read. Not those for work on files, be they the kernel's
+ * or those of the epoll backend: they are as many as the disk is slow, and each lives on for
  * seconds.
  */
 long ringtail_proc_threads(const struct ringtail_proc *p);

@@ -231,12 +231,15 @@ void world_run_how(struct world *w, const struct ringtail_how *how)
         "log.level=debug",
         "--set",
         "admin.address=",
+        "--backend",
     };
+    const char *backend = getenv("RINGTAIL_TEST_BACKEND");
     struct ringtail_how here = *how;
     size_t count = 0;
 
     while (args[count])
         count++;
+    args[count++] = backend ? backend : "auto";
     for (size_t i = 0; how->args[i]; i++) {
         assert_true(count < ARRAY_SIZE(args) - 1);
         args[count++] = how->args[i];

@@ -111,7 +111,7 @@ enum metric_id {
     METRIC_RESIDENT_BYTES,
     METRIC_START_TIME,
     METRIC_BUILD_INFO,   /* version */
-    METRIC_BACKEND_INFO, /* backend */
+    METRIC_BACKEND_INFO, /* backend, reason */
     METRIC_LOG_LINES_DROPPED,
     METRIC_SERIES,
     METRIC_SERIES_REFUSED,

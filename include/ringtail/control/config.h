@@ -159,6 +159,7 @@ struct config {
     size_t sinks_count;
     struct option_instances sink_instances; /* what owns them */
 
+    int ring_backend; /* enum ring_backend_choice */
     int64_t ring_entries;
     int64_t ring_sockets_max;
     int64_t ring_buffers;

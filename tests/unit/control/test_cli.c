@@ -15,6 +15,7 @@
 
 #include "ringtail/base/macros.h"
 #include "ringtail/control/daemon.h"
+#include "ringtail/io/ring.h"
 
 #define ARGS_MAX 16
 
@@ -112,12 +113,13 @@ static void test_run_takes_all_its_options(void **state)
 {
     struct outcome *o = *state;
 
-    run(o, "run", "--engine", "unix:///e.sock", "--output=/logs", "--since", "1h", "--set",
+    run(o, "run", "--engine", "unix:///e.sock", "--output=/logs", "--since", "1h", "--backend", "epoll", "--set",
         "log.level=debug", "-s", "stream.max_line_bytes=2MiB", NULL);
     assert_int_equal(CLI_RUN, o->cli.command);
     assert_string_equal("unix:///e.sock", o->cli.config.engine_url);
     assert_string_equal("/logs", o->cli.config.output_path);
     assert_string_equal("1h", o->cli.config.stream_since);
+    assert_int_equal(RING_BACKEND_EPOLL, o->cli.config.ring_backend);
     assert_int_equal(0, o->cli.config.log_level);
     assert_int_equal(2 << 20, o->cli.config.stream_max_line_bytes);
     assert_string_equal("", o->out);
@@ -224,6 +226,8 @@ static void test_wrong_command_lines_are_usage_errors(void **state)
         {{"run", "--output="}, "output.path"},
         {{"run", "--since", "yesterday"}, "stream.since"},
         {{"run", "--since="}, "stream.since"},
+        {{"run", "--backend"}, "--backend: a value is missing"},
+        {{"run", "--backend", "kqueue"}, "ring.backend"},
         {{"run", "--config", "/nonexistent/file.yaml"}, "/nonexistent/file.yaml"},
         {{"run", "--config", "/"}, "/"},
         {{"check", "--set", "output.template=../x"}, "output.template"},
