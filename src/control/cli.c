@@ -43,7 +43,7 @@ static const char usage[] =
     "      --version         print the version\n"
     "\n"
     "Exit codes: 0 ended by SIGTERM or SIGINT with everything written; 1 failed while running;\n"
-    "2 wrong usage or configuration; 3 the kernel refuses io_uring, and epoll was not allowed.\n"
+    "2 wrong usage or configuration; 3 the kernel refuses the backend.\n"
     "\n"
     "Options (for --set, and for the file, where dots are nesting):\n\n";
 

@@ -93,10 +93,12 @@ static int create_with(const struct ring_backend *backend, const struct ring_opt
     list_init(&ring->parked);
     list_init(&ring->wakers);
     r = setup_shared(ring, refusal);
-    if (r == 0) {
-        ring->backend = backend;
-        r = backend->setup(ring, refusal);
+    if (r < 0) {
+        ring_destroy(ring);
+        return r;
     }
+    ring->backend = backend;
+    r = backend->setup(ring, refusal);
     if (r < 0) {
         ring_destroy(ring);
         return r;
@@ -109,7 +111,6 @@ static int create_with(const struct ring_backend *backend, const struct ring_opt
 
 int ring_create(const struct ring_options *options, struct ring **ret, struct ring_refusal *refusal)
 {
-    struct ring_refusal refused = {0};
     struct ring *ring = NULL;
     int r;
 
@@ -120,7 +121,8 @@ int ring_create(const struct ring_options *options, struct ring **ret, struct ri
     } else {
         r = create_with(&ring_uring_backend, options, &ring, refusal);
         if (r < 0 && options->backend == RING_BACKEND_AUTO) {
-            refused = *refusal;
+            struct ring_refusal refused = *refusal;
+
             r = create_with(&ring_epoll_backend, options, &ring, refusal);
             if (r == 0)
                 snprintf(ring->reason, sizeof ring->reason, "io_uring refused: %s", refused.reason);

@@ -25,6 +25,7 @@
 struct told {
     int result;
     bool not_staged;
+    char description[512];
     struct ring_refusal refusal;
 };
 
@@ -47,6 +48,8 @@ static struct told create_in_child(stage_fn stage, const struct ring_options *op
             told.result = ring_create(options, &ring, &told.refusal);
         else
             told.not_staged = true;
+        if (ring)
+            snprintf(told.description, sizeof told.description, "%s", ring_describe(ring));
         _exit(write(ends[1], &told, sizeof told) == sizeof told ? 0 : 1);
     }
     (void)close(ends[1]);
@@ -166,6 +169,29 @@ static void test_the_sysctl_that_asks_for_a_group_names_the_group(void **state)
     assert_told(&told, -EPERM, "kernel.io_uring_group");
 }
 
+/* ---- the way out ---- */
+
+static void assert_epoll_because(stage_fn stage, const char *why)
+{
+    struct ring_options any = usual;
+    struct told told;
+
+    any.backend = RING_BACKEND_AUTO;
+    told = create_in_child(stage, &any);
+    assert_int_equal(0, told.result);
+    if (strncmp(told.description, "epoll (io_uring refused: ", 25) != 0 ||
+        !strstr(told.description, why))
+        fail_msg("\"%s\" does not say that it is epoll because of %s", told.description, why);
+    assert_int_equal(')', told.description[strlen(told.description) - 1]);
+}
+
+static void test_epoll_takes_over_and_keeps_the_reason(void **state)
+{
+    assert_epoll_because(deny_with_eperm, "seccomp profile");
+    assert_epoll_because(deny_with_enosys, "5.19");
+    assert_epoll_because(disable_for_all, "kernel.io_uring_disabled is 2");
+}
+
 /* ---- limits ---- */
 
 static bool lock_no_memory(void)
@@ -218,19 +244,39 @@ static void test_a_socket_table_above_the_descriptor_limit_names_both(void **sta
     assert_told(&told, -EMFILE, "sockets_max");
 }
 
+static void test_epoll_without_descriptors_names_the_limit_too(void **state)
+{
+    struct ring_options epoll = usual;
+    struct told told;
+
+    epoll.backend = RING_BACKEND_EPOLL;
+    told = create_in_child(open_no_files, &epoll);
+    assert_told(&told, -EMFILE, "RLIMIT_NOFILE is 3");
+    told = create_in_child(open_few_files, &epoll);
+    assert_told(&told, -EMFILE, "sockets_max");
+    /* Where neither works, the last one tried is told. */
+    epoll.backend = RING_BACKEND_AUTO;
+    told = create_in_child(open_few_files, &epoll);
+    assert_told(&told, -EMFILE, "sockets_max");
+}
+
 static void test_a_refused_ring_leaves_no_descriptor_behind(void **state)
 {
-    const struct ring_options too_many = {
+    struct ring_options too_many = {
         .entries = 64, .sockets_max = UINT32_MAX, .buffers_count = 4, .buffer_bytes = 4096};
-    struct ring_refusal refusal = {0};
-    struct ring *ring = NULL;
     size_t before = count_fds();
 
-    assert_true(ring_create(&too_many, &ring, &refusal) < 0);
-    assert_null(ring);
-    assert_true(refusal.error < 0);
-    assert_true(refusal.reason[0] != '\0');
-    assert_int_equal(before, count_fds());
+    for (int backend = RING_BACKEND_AUTO; backend <= RING_BACKEND_EPOLL; backend++) {
+        struct ring_refusal refusal = {0};
+        struct ring *ring = NULL;
+
+        too_many.backend = (enum ring_backend_choice)backend;
+        assert_true(ring_create(&too_many, &ring, &refusal) < 0);
+        assert_null(ring);
+        assert_true(refusal.error < 0);
+        assert_true(refusal.reason[0] != '\0');
+        assert_int_equal(before, count_fds());
+    }
 }
 
 int main(void)
@@ -244,12 +290,15 @@ int main(void)
          .test_func = test_the_sysctl_that_disables_io_uring_is_named},
         {.name = "S38 the sysctl that asks for a group names the group",
          .test_func = test_the_sysctl_that_asks_for_a_group_names_the_group},
+        {.name = "S38 epoll takes over and keeps the reason",
+         .test_func = test_epoll_takes_over_and_keeps_the_reason},
         {.name = "S38 too little lockable memory (ENOMEM) names the limit",
          .test_func = test_too_little_lockable_memory_names_the_limit},
         {.name = "S38 no descriptor left (EMFILE) names the limit",
          .test_func = test_no_descriptor_left_names_the_limit},
         {.name = "S38 a socket table above the descriptor limit names both",
          .test_func = test_a_socket_table_above_the_descriptor_limit_names_both},
+        cmocka_unit_test(test_epoll_without_descriptors_names_the_limit_too),
         cmocka_unit_test(test_a_refused_ring_leaves_no_descriptor_behind),
     };
     int skip_code = ring_skip_code();

@@ -113,8 +113,8 @@ static void test_run_takes_all_its_options(void **state)
 {
     struct outcome *o = *state;
 
-    run(o, "run", "--engine", "unix:///e.sock", "--output=/logs", "--since", "1h", "--backend", "epoll", "--set",
-        "log.level=debug", "-s", "stream.max_line_bytes=2MiB", NULL);
+    run(o, "run", "--engine", "unix:///e.sock", "--output=/logs", "--since", "1h", "--backend",
+        "epoll", "--set", "log.level=debug", "-s", "stream.max_line_bytes=2MiB", NULL);
     assert_int_equal(CLI_RUN, o->cli.command);
     assert_string_equal("unix:///e.sock", o->cli.config.engine_url);
     assert_string_equal("/logs", o->cli.config.output_path);
