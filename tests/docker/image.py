@@ -5,8 +5,8 @@ image.py CACHE
 
 The base image is bootstrapped, because a test must not depend on a registry, and kept in the
 directory CACHE for the next run. Prints the image's size and how long after its start it wrote the
-first line that it followed. RINGTAIL_TEST_ENGINE_PATH in the environment is a directory with another
-release's dockerd, containerd and runc.
+first line that it followed. RINGTAIL_TEST_ENGINE_PATH in the environment is a directory with a newer
+dockerd and containerd than the system's: if it is there, the image runs there too.
 """
 
 import sys
@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 
 import contextlib
 import datetime
+import functools
 import glob
 import io
 import json
@@ -34,6 +35,11 @@ SIZE_OVER_LIBC_MAX = 40 << 20
 LIBC = ("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1")
 COMPOSE = os.environ.get("RINGTAIL_TEST_COMPOSE", "")
 CONFIG = "/etc/ringtail/ringtail.yaml"
+# Much of what happens within hours.
+BUSY = (
+    "--set", "stream.rotation_interval=300ms", "--set", "positions.interval=50ms",
+    "--set", "output.rotate_bytes=100KiB", "--set", "output.sync=positions",
+)
 QUICK_HEALTH = {
     "Test": ["CMD", "/usr/bin/ringtail", "health", "--config", CONFIG],
     "Interval": 500_000_000, "Timeout": 6_000_000_000, "Retries": 100,
@@ -78,6 +84,13 @@ def build_image(engine):
     messages = [json.loads(line) for line in text.splitlines() if line.strip()]
     told = "".join(message.get("stream", "") for message in messages)
     claim(status == 200 and not any("error" in m for m in messages), f"build: {status}\n{told[-3000:]}{text[-500:]}")
+
+
+def copy_image(source, target):
+    status, archive = source.ask("GET", f"/images/{IMAGE}/get")
+    claim(status == 200, f"image: {status}")
+    status, told = target.ask("POST", "/images/load", archive, content="application/x-tar")
+    claim(status == 200 and b"errorDetail" not in told, f"load: {status} {told[-500:]}")
 
 
 class Beside:
@@ -213,20 +226,28 @@ def follow_neighbours(engine, work, seccomp, arguments=()):
         shutil.rmtree(beside.out)
 
 
-def test_follows_neighbours(engine, work):
-    told = follow_neighbours(engine, work, [])
-    say(next((line for line in told if '"Starting"' in line), "no line Starting"))
+def backend_told(lines):
+    return next(json.loads(line) for line in lines if '"msg":"Starting"' in line)["backend"]
+
+
+def test_default_profile(engine, work):
+    """It allows io_uring before 25.0; from then on there has to be a way without."""
+    backend = backend_told(follow_neighbours(engine, work, []))
+    say(f"Engine {engine.version()}, default profile: {backend}")
+    if int(engine.version().partition(".")[0]) < 25:
+        claim(backend.startswith("io_uring"), f"backend {backend}")
+    else:
+        claim(backend.startswith("epoll") and "seccomp" in backend, f"backend {backend}")
 
 
 def test_own_profile(engine, work):
-    told = follow_neighbours(
-        engine, work, seccomp_profile(),
-        # Much of what happens within hours.
-        ("--set", "stream.rotation_interval=300ms", "--set", "positions.interval=50ms",
-         "--set", "output.rotate_bytes=100KiB", "--set", "output.sync=positions"),
-    )
-    start = next(json.loads(line) for line in told if '"msg":"Starting"' in line)
-    claim("io_uring" in start["backend"], f"backend {start['backend']}")
+    backend = backend_told(follow_neighbours(engine, work, seccomp_profile(), BUSY))
+    claim(backend.startswith("io_uring"), f"backend {backend}")
+
+
+def test_own_profile_without_ring(engine, work):
+    told = follow_neighbours(engine, work, seccomp_profile(), (*BUSY, "--backend", "epoll"))
+    claim(backend_told(told).startswith("epoll"), f"backend {backend_told(told)}")
 
 
 def test_compose_runs_it(engine, work):
@@ -279,19 +300,29 @@ def main():
         return 77
     tests = [
         ("the image is small and has no shell, no root, and a health check", test_small_and_closed),
-        ("a container follows its neighbours through the socket and never itself", test_follows_neighbours),
+        ("a container follows its neighbours through the socket and never itself", test_default_profile),
         ("so it does with a profile of the calls that it makes, and makes no other", test_own_profile),
+        ("without a ring it does so too", test_own_profile_without_ring),
         ("compose runs it with that profile, and it is healthy", test_compose_runs_it),
     ]
+    newer = os.environ.get("RINGTAIL_TEST_ENGINE_PATH", "")
     work = tempfile.mkdtemp(prefix="ringtail-beside-")
     os.chmod(work, 0o755)
     try:
-        with private_engine(path=os.environ.get("RINGTAIL_TEST_ENGINE_PATH")) as engine:
-            import_image(engine, base_archive(sys.argv[1]), BASE)
+        with contextlib.ExitStack() as stack:
+            engines = [stack.enter_context(private_engine())]
+            if os.access(f"{newer}/dockerd", os.X_OK):
+                engines.append(stack.enter_context(private_engine(path=newer)))
+            import_image(engines[0], base_archive(sys.argv[1]), BASE)
             began = time.monotonic()
-            build_image(engine)
-            say(f"Engine {engine.version()}; the build took {time.monotonic() - began:.0f} s")
-            return run_tests(tests, engine, work)
+            build_image(engines[0])
+            say(f"the build took {time.monotonic() - began:.0f} s")
+            for engine in engines[1:]:
+                copy_image(engines[0], engine)
+            return run_tests([
+                (f"Engine {engine.version()}: {title}", functools.partial(test, engine))
+                for engine in engines for title, test in tests
+            ], work)
     except Skip as reason:
         print(f"skipped: {reason}")
         return 77
