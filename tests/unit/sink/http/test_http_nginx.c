@@ -155,14 +155,16 @@ static struct http_transport_options plain(const char *path)
 
 static struct http_transport_options tls(enum server server, const char *path)
 {
-    struct http_transport_options options = fixture_options(fixture_url("https", ports[server], path));
+    struct http_transport_options options =
+        fixture_options(fixture_url("https", ports[server], path));
 
     options.tls.ca_file = in_directory("ca.pem");
     return options;
 }
 
 /** Sends one request with these options; `s` has what became of it. */
-static void try(struct http_fixture *f, const struct http_transport_options *options, struct sent *s)
+static void try(struct http_fixture *f, const struct http_transport_options *options,
+                struct sent *s)
 {
     fixture_send(f, fixture_open(f, options), s);
     fixture_close_transports(f);
@@ -331,8 +333,8 @@ static void test_a_redirect_is_not_followed(void **state)
 }
 
 /** Sends 500 records of this length. */
-static void send_large(struct http_fixture *f, const struct http_transport_options *options, size_t len,
-                       struct sent *s)
+static void send_large(struct http_fixture *f, const struct http_transport_options *options,
+                       size_t len, struct sent *s)
 {
     char *line = malloc(len);
 
@@ -632,8 +634,8 @@ static void test_cancels_at_any_time_lose_no_request(void **state)
     assert_true(cancelled > 0);
 }
 
-static void assert_few_connections(struct http_fixture *f, const struct http_transport_options *options,
-                                   unsigned most)
+static void assert_few_connections(struct http_fixture *f,
+                                   const struct http_transport_options *options, unsigned most)
 {
     static struct sent sent[300];
     struct http_transport_stats stats;
