@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "ringtail/base/clock.h"
@@ -159,6 +160,15 @@ static void spill_add(struct spill *s, struct parcel *p)
     list_append(&s->parcels, &p->in_spill);
 }
 
+/* A whole queue has gone to the disk, and will not be needed again soon. */
+static void give_memory_back(struct outbox *o)
+{
+    if (!o->memory_owed || o->appends > 0)
+        return;
+    o->memory_owed = false;
+    (void)malloc_trim(0);
+}
+
 /* The spool has given it up at the end: a parcel that the sink has is its alone again. */
 static void give_back(struct parcel *p)
 {
@@ -187,6 +197,7 @@ static void on_appended(struct spool_append *a)
             parcel_free(p);
         else
             let_go_of_claim(p);
+        give_memory_back(o);
         pump(o);
     }
     spill_free(s);
@@ -272,6 +283,7 @@ static void begin_spooling(struct outbox *o)
     spool_queued(o);
     o->spooling = o->last_place.at > place.at; /* it had no room at all */
     o->spool_turns += o->spooling;
+    o->memory_owed = o->spooling;
     move_cursor(o);
 }
 
@@ -440,12 +452,10 @@ static void watch_bound(struct outbox *o)
     size_t max = o->options.queue_max_bytes;
     bool pause;
 
-    if (outbox_held_bytes(o) > max && !o->closing) {
-        if (o->options.spool && !o->spooling)
-            begin_spooling(o);
-        if (outbox_held_bytes(o) > max && (!o->spooling || has_waiting(o)))
-            make_room(o);
-    }
+    if (o->options.spool && !o->spooling && !o->closing && outbox_held_bytes(o) > max - max / 8)
+        begin_spooling(o); /* before it is full: what is on its way to the disk is memory, too */
+    if (outbox_held_bytes(o) > max && !o->closing && (!o->spooling || has_waiting(o)))
+        make_room(o);
     if (o->shedding && !has_waiting(o))
         o->shedding = false;
     pause = o->options.policy == OUTBOX_PAUSE && (!o->spooling || has_waiting(o)) &&

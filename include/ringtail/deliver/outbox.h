@@ -79,6 +79,7 @@ struct outbox {
     struct spool_place run_place;  /* where this run's part of the spool begins */
     unsigned appends;              /* under way */
     uint64_t spool_turns;          /* how often it began to spool */
+    bool memory_owed;              /* to the system, once what was queued is on disk */
     struct op retry_op;
 
     bool closing, given_up, sink_closing, sink_aborted, sink_closed, told_closed;
