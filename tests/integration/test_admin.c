@@ -392,7 +392,7 @@ static void test_readiness_names_what_is_missing(void **state)
     /* A file that can't be made. */
     assert_int_equal(0, chmod(w->out_dir, 0500));
     say_many(world_speaker(w, NULL), "line", 3);
-    wait_page(w, port, "/ready", 503, "\"output\":\"Permission denied\"");
+    wait_page(w, port, "/ready", 503, "Permission denied\"");
     wait_page(w, port, "/health", 200, "OK");
     assert_int_equal(0, chmod(w->out_dir, 0700));
     wait_page(w, port, "/ready", 200, "\"output\":\"writing\"");

@@ -117,10 +117,9 @@ static void test_the_index_is_always_a_name_that_is_allowed(void **state)
     struct record r = {.ts_ns = FIXTURE_TS, .data = "x", .len = 1, .stream = RECORD_STDOUT};
     const struct record *p = &r;
     char large[400];
+    struct slice rest;
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct slice rest;
-
         make_codec(f, rows[i].index);
         r.source = source_create(slice_str("id"), slice_str(rows[i].name), slice_str("image"));
         assert_non_null(r.source);
@@ -135,7 +134,8 @@ static void test_the_index_is_always_a_name_that_is_allowed(void **state)
     assert_non_null(r.source);
     assert_int_equal(0, codec_encode(f->codec, &p, 1, &f->body));
     large[255] = '\0';
-    check_action(slice_of(f->body.data, strcspn(f->body.data, "\n")), &r, large);
+    rest = buf_slice(&f->body);
+    check_action(next_line(&rest), &r, large);
     (void)source_unref(r.source);
 }
 
