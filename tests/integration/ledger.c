@@ -109,6 +109,19 @@ void ledger_say_many(struct ledger *l, struct sim_container *c, const char *what
     }
 }
 
+bool ledger_line(const struct ledger *l, size_t n, struct ledger_line *ret)
+{
+    const struct entry *e = &l->entries[n];
+
+    if (n >= l->count)
+        return false;
+    *ret = (struct ledger_line){.container = e->container,
+                                .stream = e->stream,
+                                .ts_ns = e->ts_ns,
+                                .bytes = slice_of(e->bytes, e->len)};
+    return true;
+}
+
 /* ---- looking ---- */
 
 struct part_file {

@@ -31,6 +31,17 @@ void ledger_say(struct ledger *l, struct sim_container *c, enum sim_stream strea
 /** `count` numbered lines, every third on stderr. */
 void ledger_say_many(struct ledger *l, struct sim_container *c, const char *what, unsigned count);
 
+/** One of the lines, as it was added; its bytes are the ledger's. */
+struct ledger_line {
+    const struct sim_container *container;
+    enum sim_stream stream;
+    int64_t ts_ns;
+    struct slice bytes;
+};
+
+/** The nth line, from 0, in the order in which they were added. False: there are fewer. */
+bool ledger_line(const struct ledger *l, size_t n, struct ledger_line *ret);
+
 /** Whether the output is all of it, exactly; else *ret_why (static) says what is not. */
 bool ledger_is_met(struct ledger *l, const char **ret_why);
 

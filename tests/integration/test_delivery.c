@@ -1,0 +1,413 @@
+/* One reader, many sinks: a file and two receivers over HTTP that fail, hang, refuse and come back;
+ * each gets every line once and in order, and the books add up at any moment. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ringtail/base/macros.h"
+#include "ringtail/base/random.h"
+
+#include "admin_peer.h"
+#include "delivery.h"
+
+#define LONG_BYTES 4000
+
+static const char ok[] = "{\"do\": \"ok\"}", hang[] = "{\"do\": \"hang\"}";
+
+/* Lines that fill queues: numbered, of LONG_BYTES, every third on stderr. */
+static void say_long(struct delivery *d, struct sim_container *c, unsigned count)
+{
+    static char text[LONG_BYTES];
+
+    for (unsigned i = 0; i < count; i++) {
+        memset(text, 'x', sizeof text);
+        text[snprintf(text, sizeof text, "long %u", i)] = ' ';
+        ledger_say(d->ledger, c, i % 3 == 2 ? SIM_STDERR : SIM_STDOUT, world_next_ts(d->world),
+                   text, sizeof text);
+    }
+}
+
+static void mode(struct delivery *d, enum delivery_sink sink, const char *json)
+{
+    delivery_tell(d, sink, "/mode", json);
+}
+
+/* From now on it answers, also those that it has kept waiting: they find their connection closed.
+ */
+static void revive(struct delivery *d, enum delivery_sink sink)
+{
+    mode(d, sink, ok);
+    delivery_tell(d, sink, "/release", "");
+}
+
+static void rest(struct random *random, uint64_t most_us)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)random_below(random, most_us) * 1000}, NULL);
+}
+
+/* ---- all is well ---- */
+
+static void test_every_sink_gets_every_line(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c[4];
+
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = sim_add(d->world->sim, NULL);
+    ledger_say_many(d->ledger, c[0], "before it runs", 500);
+    delivery_run(d);
+    for (unsigned round = 0; round < 10; round++) {
+        for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+            ledger_say_many(d->ledger, c[i], "while it runs", 50);
+        books_check(d->world);
+    }
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+/* ---- S26 ---- */
+
+static void test_a_sink_that_hangs_holds_up_no_other(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c[2];
+    long before_kib;
+
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = sim_add(d->world->sim, NULL);
+    mode(d, DELIVERY_LOKI, hang);
+    delivery_run(d, "--set", "sinks.file.queue.max_bytes=1MiB", "--set",
+                 "sinks.loki.request.timeout=10m");
+    ledger_say_many(d->ledger, c[0], "to begin with", 100);
+    ledger_wait(d->ledger);
+    delivery_wait(d, DELIVERY_ELASTIC);
+    before_kib = ringtail_proc_rss_kib(&d->world->ringtail);
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        say_long(d, c[i], 4000);
+    books_check(d->world);
+    ledger_wait(d->ledger);
+    delivery_wait(d, DELIVERY_ELASTIC);
+    assert_int_equal(0, delivery_stat(d, DELIVERY_LOKI, "accepted"));
+    assert_true(books_sum(d->world, "records_spooled{sink=\"loki\"}") > 0);
+    /* 32 MB have gone by; three queues of 1 MiB, and 16 MiB for everything else. */
+    world_assert_within(d->world, ringtail_proc_rss_kib(&d->world->ringtail) - before_kib,
+                        INT32_MIN, (3 + 16) * 1024);
+    revive(d, DELIVERY_LOKI);
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+/* ---- S27 ---- */
+
+static void check_dead_letters(struct delivery *d)
+{
+    char path[256], line[4096];
+    unsigned count = 0, of[DELIVERY_SINKS] = {0};
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/.ringtail/dead_letters", d->world->out_dir);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        count++;
+        assert_non_null(strstr(line, "has poison in it"));
+        assert_non_null(strstr(line, "\"status\":400"));
+        for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++) {
+            char named[64];
+
+            snprintf(named, sizeof named, "\"sink\":\"%s\"", delivery_name(i));
+            of[i] += strstr(line, named) && strstr(line, "\"reason\":\"") &&
+                     !strstr(line, "\"reason\":\"\"");
+        }
+    }
+    assert_int_equal(0, fclose(file));
+    assert_int_equal(2, count);
+    assert_int_equal(1, of[DELIVERY_LOKI]);
+    assert_int_equal(1, of[DELIVERY_ELASTIC]);
+}
+
+static void test_a_line_that_is_refused_goes_alone(void **state)
+{
+    static const char text[] = "this line has poison in it";
+    struct delivery *d = *state;
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+
+    d->left_out = "poison";
+    for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++)
+        mode(d, i, "{\"do\": \"ok\", \"poison\": \"poison\"}");
+    ledger_say_many(d->ledger, c, "a good line", 300);
+    ledger_say(d->ledger, c, SIM_STDOUT, world_next_ts(d->world), text, strlen(text));
+    ledger_say_many(d->ledger, c, "another good line", 199);
+    delivery_run(d);
+    delivery_wait_all(d);
+    assert_true(books_sum(d->world, "records_lost_total{sink=\"loki\",reason=\"refused\"}") == 1);
+    assert_true(
+        books_sum(d->world, "records_lost_total{sink=\"elasticsearch\",reason=\"refused\"}") == 1);
+    assert_true(books_sum(d->world, "records_lost_total{") == 2);
+    check_dead_letters(d);
+    delivery_stop(d);
+}
+
+/* ---- S28 ---- */
+
+static void add_refusal(char *json, size_t size, int status, const char *when)
+{
+    size_t len = strlen(json);
+
+    snprintf(json + len, size - len, "%s{\"do\": \"status\", \"status\": %d%s%s%s}",
+             len > 1 ? ", " : "", status, when ? ", \"headers\": {\"Retry-After\": \"" : "",
+             when ? when : "", when ? "\"}" : "");
+}
+
+static void test_receivers_that_are_busy(void **state)
+{
+    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
+                                        "%a %b %e %H:%M:%S %Y"};
+    struct delivery *d = *state;
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+    time_t soon = time(NULL) + 1;
+    char json[4096] = "[", when[64];
+    struct tm tm;
+
+    assert_non_null(gmtime_r(&soon, &tm));
+    for (int status = 429; status <= 503; status += 503 - 429) {
+        add_refusal(json, sizeof json, status, NULL);
+        add_refusal(json, sizeof json, status, "0");
+        add_refusal(json, sizeof json, status, "1");
+        for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+            assert_true(strftime(when, sizeof when, forms[i], &tm) > 0);
+            add_refusal(json, sizeof json, status, when);
+        }
+    }
+    strncat(json, "]", sizeof json - strlen(json) - 1);
+    for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++)
+        delivery_tell(d, i, "/script", json);
+    delivery_run(d);
+    for (unsigned round = 0; round < 10; round++) {
+        ledger_say_many(d->ledger, c, "to a busy receiver", 100);
+        books_check(d->world);
+    }
+    delivery_wait_all(d);
+    for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++)
+        assert_int_equal(0, delivery_stat(d, i, "script"));
+    assert_true(books_sum(d->world, "records_lost_total{") == 0);
+    delivery_stop(d);
+}
+
+/* ---- S32 ---- */
+
+#define SMALL_SPOOL "--set", "spool.max_bytes=1MiB", "--set", "spool.segment_bytes=256KiB"
+
+static void test_a_full_spool_and_back(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c[2];
+
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = sim_add(d->world->sim, NULL);
+    delivery_run(d, SMALL_SPOOL, "--set", "sinks.loki.request.timeout=10m");
+    for (unsigned round = 0; round < 3; round++) {
+        double pauses = books_sum(d->world, "reading_pauses_total");
+
+        mode(d, DELIVERY_LOKI, hang);
+        for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+            say_long(d, c[i], 600);
+        delivery_wait_sum(d, "reading_pauses_total", pauses + 1, 1e9);
+        assert_true(delivery_lacks(d, DELIVERY_LOKI) > 0);
+        revive(d, DELIVERY_LOKI);
+        delivery_wait_all(d);
+    }
+    assert_true(books_sum(d->world, "records_lost_total{") == 0);
+    delivery_stop(d);
+}
+
+/* ---- S33 ---- */
+
+/* Loki's queue, of 1 MiB, gets 5 MB while it hangs. */
+static void drop(struct delivery *d, const char *policy, const char *spool, const char *reason)
+{
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+    char policy_set[80], lost[80];
+    size_t lacks;
+
+    snprintf(policy_set, sizeof policy_set, "sinks.loki.queue.policy=%s", policy);
+    snprintf(lost, sizeof lost, "records_lost_total{sink=\"loki\",reason=\"%s\"}", reason);
+    mode(d, DELIVERY_LOKI, hang);
+    delivery_run(d, SMALL_SPOOL, "--set", policy_set, "--set", spool, "--set",
+                 "sinks.loki.request.timeout=10m");
+    say_long(d, c, 1250);
+    ledger_wait(d->ledger);
+    delivery_wait(d, DELIVERY_ELASTIC);
+    delivery_wait_sum(d, lost, 1, 1249);
+    revive(d, DELIVERY_LOKI);
+    delivery_wait_sum(d, "records_queued{", 0, 0);
+    delivery_wait_sum(d, "records_spooled{", 0, 0);
+    lacks = delivery_lacks(d, DELIVERY_LOKI);
+    assert_true(lacks > 0);
+    assert_true(books_sum(d->world, lost) == (double)lacks);
+    assert_true(books_sum(d->world, "records_lost_total{") == (double)lacks);
+    ledger_stop(d->ledger);
+}
+
+static void test_drop_oldest(void **state)
+{
+    drop(*state, "drop_oldest", "sinks.loki.spool=false", "drop_oldest");
+}
+
+static void test_drop_newest(void **state)
+{
+    drop(*state, "drop_newest", "sinks.loki.spool=false", "drop_newest");
+}
+
+static void test_drop_oldest_of_the_spool(void **state)
+{
+    drop(*state, "drop_oldest", "sinks.loki.spool=true", "drop_oldest");
+}
+
+static void test_drop_newest_with_a_full_spool(void **state)
+{
+    drop(*state, "drop_newest", "sinks.loki.spool=true", "drop_newest");
+}
+
+/* ---- S36 ---- */
+
+static void test_ends_while_a_sink_hangs(void **state)
+{
+    enum { ENDS = 6 };
+    struct delivery *d = *state;
+    struct sim_container *c[2];
+    struct random random;
+
+    random_seed(&random, 36);
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        c[i] = sim_add(d->world->sim, NULL);
+    mode(d, DELIVERY_LOKI, hang);
+    for (unsigned round = 0; round < ENDS; round++) {
+        delivery_run(d, "--set", "run.grace_period=300ms");
+        world_wait_log(d->world, "Following containers", NULL, 1);
+        for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+            ledger_say_many(d->ledger, c[i], "before the end",
+                            (unsigned)random_below(&random, 200));
+            say_long(d, c[i], round % 2 ? 300 : 0);
+        }
+        rest(&random, 100000);
+        books_check(d->world);
+        ringtail_proc_signal(&d->world->ringtail, SIGTERM);
+        ledger_say_many(d->ledger, c[0], "as it ends", 20);
+        world_wait_exit(d->world, 0);
+    }
+    assert_int_equal(0, delivery_stat(d, DELIVERY_LOKI, "accepted"));
+    revive(d, DELIVERY_LOKI);
+    delivery_run(d);
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+/* ---- S42 ---- */
+
+enum { SPEAKERS = 3 };
+
+/* What the receivers do to the next requests. */
+static void fail_now_and_then(struct delivery *d, struct random *random)
+{
+    static const char *const steps[] = {
+        "[{\"do\": \"close\"}]",
+        "[{\"do\": \"take_and_close\"}]",
+        "[{\"do\": \"take_and_hang\"}]",
+        "[{\"do\": \"status\", \"status\": 503}, {\"do\": \"slow\", \"delay_ms\": 20}]",
+        "[{\"do\": \"ok\"}, {\"do\": \"take_and_close\"}]",
+        "[{\"do\": \"hang\"}]",
+    };
+
+    for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++)
+        if (random_below(random, 2))
+            delivery_tell(d, i, "/script", steps[random_below(random, ARRAY_SIZE(steps))]);
+}
+
+/* Lines of one timestamp, some of them equal in everything. */
+static void say_at_once(struct delivery *d, struct sim_container *c, unsigned count)
+{
+    int64_t ts_ns = world_next_ts(d->world);
+
+    for (unsigned i = 0; i < count; i++) {
+        char text[64];
+        int len = snprintf(text, sizeof text, "at once %u", i / 2);
+
+        ledger_say(d->ledger, c, SIM_STDOUT, ts_ns, text, (size_t)len);
+    }
+}
+
+static void test_kills_with_receivers_that_fail(void **state)
+{
+    unsigned kills = getenv("RINGTAIL_TEST_FULL") ? 200 : 20;
+    struct delivery *d = *state;
+    struct sim_container *c[SPEAKERS];
+    struct random random;
+
+    random_seed(&random, 42);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        c[i] = sim_add(d->world->sim, NULL);
+    for (unsigned round = 0; round < kills; round++) {
+        fail_now_and_then(d, &random);
+        delivery_run(d, "--set", "sinks.loki.request.timeout=500ms", "--set",
+                     "sinks.elasticsearch.request.timeout=500ms");
+        if (round % 5)
+            world_wait_log(d->world, "Following containers", NULL, 1);
+        for (uint64_t bursts = random_below(&random, 6); bursts > 0; bursts--) {
+            struct sim_container *speaker = c[random_below(&random, SPEAKERS)];
+
+            ledger_say_many(d->ledger, speaker, "under fire",
+                            1 + (unsigned)random_below(&random, 40));
+            say_at_once(d, speaker, (unsigned)random_below(&random, 14));
+            if (random_below(&random, 8) == 0)
+                say_long(d, speaker, 400);
+            rest(&random, 20000);
+        }
+        if (round % 5)
+            books_check(d->world);
+        ledger_kill(d->world);
+    }
+    for (enum delivery_sink i = 0; i < DELIVERY_SINKS; i++)
+        revive(d, i);
+    delivery_run(d);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        ledger_say_many(d->ledger, c[i], "at the end", 3);
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DELIVERY_TEST("every sink gets every line once and in order",
+                      test_every_sink_gets_every_line),
+        DELIVERY_TEST("S26 a receiver that never answers holds up no other sink",
+                      test_a_sink_that_hangs_holds_up_no_other),
+        DELIVERY_TEST("S27 of 500 lines the refused one alone is a dead letter",
+                      test_a_line_that_is_refused_goes_alone),
+        DELIVERY_TEST("S28 receivers that are busy get everything in the end",
+                      test_receivers_that_are_busy),
+        DELIVERY_TEST("S32 reading pauses while memory and spool are full, and goes on",
+                      test_a_full_spool_and_back),
+        DELIVERY_TEST("S33 drop_oldest counts exactly what it drops", test_drop_oldest),
+        DELIVERY_TEST("S33 drop_newest counts exactly what it drops", test_drop_newest),
+        DELIVERY_TEST("S33 drop_oldest drops the oldest of the spool",
+                      test_drop_oldest_of_the_spool),
+        DELIVERY_TEST("S33 drop_newest with a spool that is full",
+                      test_drop_newest_with_a_full_spool),
+        DELIVERY_TEST("S36 SIGTERM while a sink hangs loses nothing", test_ends_while_a_sink_hangs),
+        DELIVERY_TEST("S42 SIGKILL with receivers that fail", test_kills_with_receivers_that_fail),
+    };
+
+    /* Freed memory that a sanitizer keeps in quarantine would look like growth. */
+    world_add_environment("ASAN_OPTIONS", "quarantine_size_mb=1");
+    return world_main(tests);
+}
