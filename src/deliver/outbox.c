@@ -130,7 +130,7 @@ static void move_cursor(struct outbox *o)
             break;
         }
     }
-    if (o->spooling && place.at < o->shed_place.at)
+    if (place.at < o->shed_place.at) /* also of what the sink still has */
         place = o->shed_place;
     spool_cursor_set(o->cursor, place);
 }
@@ -267,21 +267,25 @@ static void spool_queued(struct outbox *o)
 
 /*
  * The queue is full, or is to survive us: from its oldest batch on all goes to the spool, also what
- * the sink has and may yet deliver. What it can't take now stays where it is.
+ * the sink has and may yet deliver. What it can't take now stays where it is, and with it all that
+ * is younger.
  */
 static void begin_spooling(struct outbox *o)
 {
     struct spool_place place = spool_end(o->options.spool);
+    bool is_full = false;
 
     o->spooling = true;
     o->read_place = o->last_place = place;
     LIST_FOR_EACH_ENTRY (p, &o->submitted, struct parcel, link) {
-        if (p->claim && !p->is_spooled && !spill_one(p))
+        is_full = p->claim && !p->is_spooled && !spill_one(p);
+        if (is_full)
             break;
         o->read_place = o->last_place; /* the sink has it: it is not read back */
     }
-    spool_queued(o);
-    o->spooling = o->last_place.at > place.at; /* it had no room at all */
+    if (!is_full)
+        spool_queued(o);
+    o->spooling = !is_full && o->last_place.at > place.at; /* it had no room at all */
     o->spool_turns += o->spooling;
     o->memory_owed = o->spooling;
     move_cursor(o);
@@ -654,6 +658,7 @@ int outbox_init(struct outbox *o, const struct outbox_options *options,
     if (spool_is_nothing(o->read_place))
         o->read_place = o->last_place;
     o->spooling = o->read_place.at < o->last_place.at;
+    o->spool_turns += o->spooling;
     move_cursor(o);
     return 0;
 }

@@ -143,6 +143,7 @@ static bool is_wanted(const struct spool *s, const struct kept *k)
 
 void spool_cursor_set(struct spool_cursor *c, struct spool_place place)
 {
+    assert_true(spool_is_nothing(place) || spool_is_nothing(c->place) || place.at >= c->place.at);
     c->place = place;
     LIST_FOR_EACH_ENTRY (k, &c->spool->kept, struct kept, link) {
         if (is_wanted(c->spool, k) || k->end.at > c->spool->durable_end.at)
