@@ -420,6 +420,13 @@ static int open_shared(struct sinks *s)
     return r < 0 ? r : open_dead_letters(s);
 }
 
+/* Its name may have been changed; whose sink it was, nobody can tell. */
+static void say_forgotten(void *ctx, const char *name, uint64_t records)
+{
+    log_error("Sink is not configured any more, what waited for it in the spool is lost",
+              LOG_STR("sink", name), LOG_INT("records_at_most", records));
+}
+
 int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
                struct positions *positions, struct fanout *fanout,
                const struct fanout_events *events)
@@ -447,7 +454,7 @@ int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
         r = is_remote(&config->sinks[i]) ? open_remote(s, &config->sinks[i])
                                          : open_local(s, &config->sinks[i]);
     if (r == 0 && s->spool)
-        spool_forget_other_cursors(s->spool);
+        spool_forget_other_cursors(s->spool, say_forgotten, s);
     return r;
 }
 
@@ -490,21 +497,9 @@ uint64_t sinks_lost(const struct sinks *s)
 {
     uint64_t lost = 0;
 
-    for (size_t i = 0; i < s->fanout->count; i++) {
-        const struct outbox *o = &s->fanout->outboxes[i];
-
-        lost += o->options.is_local ? o->sink->records_lost
-                                    : s->fanout->tallies.total[i].lost[LOST_ABORTED];
-    }
-    return lost;
-}
-
-bool sinks_would_lose(const struct sinks *s)
-{
     for (size_t i = 0; i < s->fanout->count; i++)
-        if (!s->fanout->outboxes[i].options.spool && !outbox_is_empty(&s->fanout->outboxes[i]))
-            return true;
-    return false;
+        lost += s->fanout->tallies.total[i].lost[LOST_ABORTED];
+    return lost;
 }
 
 /* ---- the end ---- */

@@ -211,11 +211,16 @@ struct spool_place spool_cursor_place(const struct spool_cursor *c)
     return c->place;
 }
 
-void spool_forget_other_cursors(struct spool *s)
+void spool_forget_other_cursors(struct spool *s, spool_forgotten_fn fn, void *ctx)
 {
     LIST_FOR_EACH_ENTRY (c, &s->saver.cursors, struct spool_cursor, link) {
+        uint64_t behind = s->end.record - MIN(s->end.record, c->place.record);
+
         if (c->wanted)
             continue;
+        s->stats.records_forgotten += behind;
+        if (behind > 0)
+            fn(ctx, c->name, behind);
         /* A write that is in flight may see this, and tears nothing that is needed. */
         memset(pair_of(s, c->index), 0, CURSOR_PAIR_BYTES);
         s->saver.image_changed = true;
@@ -348,7 +353,7 @@ static void on_op(struct op *op, int res)
     case SAVER_PAUSING:
         saver_enter(v, SAVER_IDLE);
         if (is_given_up(s))
-            writer_tell(s);
+            writer_tell(s); /* what waits for a cursor to be saved waits for ever */
         else if (is_changed(s))
             begin_save(s);
         break;

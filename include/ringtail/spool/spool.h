@@ -55,6 +55,7 @@ struct spool_stats {
     uint64_t records_damaged;          /* skipped while reading */
     uint64_t bytes_damaged;            /* of entries that were not whole; also of segments' heads */
     uint64_t records_expired;          /* skipped while reading */
+    uint64_t records_forgotten;        /* at most: with cursors that were forgotten */
     uint64_t bytes_torn;               /* cut off at the end when it was opened */
     uint64_t errors;                   /* failed tries */
     uint64_t syncs;
@@ -152,9 +153,13 @@ uint16_t spool_cursor_bit(const struct spool_cursor *c);
 void spool_cursor_set(struct spool_cursor *c, struct spool_place place);
 struct spool_place spool_cursor_place(const struct spool_cursor *c);
 
+/** For a cursor that is forgotten while records lie behind it: so many at most, as some of them may
+ * be for others. */
+typedef void (*spool_forgotten_fn)(void *ctx, const char *name, uint64_t records);
+
 /** Cursors that nobody has asked for since spool_open (their sinks are gone from the configuration)
  * hold segments back until they are forgotten. Without any cursor nothing goes. */
-void spool_forget_other_cursors(struct spool *s);
+void spool_forget_other_cursors(struct spool *s, spool_forgotten_fn fn, void *ctx);
 
 struct spool_read {
     /** res: 0, or a negative errno. Never from inside spool_read_from. */

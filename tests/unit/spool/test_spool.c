@@ -385,11 +385,18 @@ static void test_segments_go_when_all_cursors_are_behind_them(void **state)
     assert_int_equal(10, test_drain(f, cursor(f, "a"), 500, 5000));
 }
 
+static void on_forgotten(void *ctx, const char *name, uint64_t records)
+{
+    assert_string_equal("old", name);
+    *(uint64_t *)ctx += records;
+}
+
 static void test_cursors_that_nobody_wants_hold_segments_until_they_are_forgotten(void **state)
 {
     struct spool_fixture *f = *state;
     struct spool_cursor *a;
     char names[TEST_FILES_MAX][32];
+    uint64_t forgotten = 0;
 
     test_start(f);
     (void)cursor(f, "old");
@@ -401,7 +408,9 @@ static void test_cursors_that_nobody_wants_hold_segments_until_they_are_forgotte
     a = cursor(f, "a");
     fake_ring_advance(f->ring, 2000);
     assert_int_equal(1, test_files(f, ".spool", names));
-    spool_forget_other_cursors(f->spool);
+    spool_forget_other_cursors(f->spool, on_forgotten, &forgotten);
+    assert_int_equal(100, forgotten);
+    assert_int_equal(100, spool_stats_get(f->spool)->records_forgotten);
     fake_ring_advance(f->ring, 2000);
     assert_int_equal(0, test_files(f, ".spool", names));
     test_stop(f);
