@@ -49,6 +49,13 @@ enum daemon_state {
     DAEMON_LOG_LANDING,
 };
 
+/* How much of the grace period is over. */
+enum grace {
+    GRACE_WHOLE,
+    GRACE_SHORT, /* what can't be sent goes to the spool, or is lost */
+    GRACE_OVER,  /* what is not in the spool is lost */
+};
+
 struct daemon {
     const struct config *config;
     struct ring *ring;
@@ -66,7 +73,9 @@ struct daemon {
     struct ring_waker waker;
     struct op grace_op;
     enum daemon_state state;
-    bool sinks_closed, grace_over;
+    enum grace grace;
+    bool sinks_closed;
+    uint64_t lines_lost;      /* that were never handed over */
     uint64_t outputs_shorter; /* files, found at the start */
     int exit_code;
     char self_id[REPLY_ID_LEN + 1];
@@ -109,18 +118,24 @@ static void begin_shutdown(struct daemon *d)
     discovery_close(&d->discovery);
     containers_close(&d->containers);
     engine_close(&d->engine);
-    ring_timer(d->ring, &d->grace_op, d->config->run_grace_ms);
+    ring_timer(d->ring, &d->grace_op, d->config->run_grace_ms / 5 * 4);
 }
 
-/* What is queued will not be written any more, so no position may say that it was. */
-static void give_up_output(struct daemon *d)
+/* Gives up what the grace period is over for, as far as ending has come. */
+static void give_up(struct daemon *d)
 {
-    d->grace_over = true;
-    if (d->state != DAEMON_SINK_CLOSING)
+    if (d->state < DAEMON_SINK_CLOSING || d->state > DAEMON_POSITIONS_SAVING)
         return;
-    if (sinks_would_lose(&d->sinks))
-        positions_abandon(&d->positions);
-    fanout_give_up(&d->fanout);
+    if (d->grace >= GRACE_SHORT && d->state == DAEMON_SINK_CLOSING)
+        fanout_give_up(&d->fanout);
+    if (d->grace == GRACE_OVER)
+        fanout_end_spool(&d->fanout);
+}
+
+static void shorten_grace(struct daemon *d)
+{
+    d->grace = d->grace == GRACE_WHOLE ? GRACE_SHORT : GRACE_OVER;
+    give_up(d);
 }
 
 static void on_wake(void *ctx)
@@ -136,22 +151,24 @@ static void on_wake(void *ctx)
     if (d->state == DAEMON_RUNNING)
         log_info("Stopping", LOG_STR("reason", "signal"));
     begin_shutdown(d);
-    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && !d->sinks_closed && !d->grace_over)
-        give_up_output(d);
+    if (seen > 1 && d->state == DAEMON_SINK_CLOSING && d->grace == GRACE_WHOLE)
+        shorten_grace(d);
 }
 
 static void on_grace_over(struct op *op, int res)
 {
     struct daemon *d = container_of(op, struct daemon, grace_op);
 
-    if (res != -ETIME || d->sinks_closed || d->grace_over)
+    if (res != -ETIME || d->state >= DAEMON_TIMER_LANDING)
         return;
-    give_up_output(d);
+    shorten_grace(d);
+    if (d->grace == GRACE_SHORT)
+        ring_timer(d->ring, &d->grace_op, d->config->run_grace_ms / 5);
 }
 
 static void say_goodbye(struct daemon *d)
 {
-    uint64_t lost = sinks_lost(&d->sinks);
+    uint64_t lost = sinks_lost(&d->sinks) + d->lines_lost;
 
     if (lost > 0) {
         log_error("Lines were read and could not be written before the end",
@@ -164,6 +181,22 @@ static void say_goodbye(struct daemon *d)
              LOG_INT("containers_missed", d->containers.missed));
 }
 
+/* Returns whether all that was read is the sinks' now. What there is no memory to hand over before
+ * the grace period is over is lost. */
+static bool hand_over_last(struct daemon *d)
+{
+    gather_hand_over(&d->gather);
+    if (d->gather.open && d->grace == GRACE_WHOLE) {
+        ring_wake(d->ring); /* once more after the next pass */
+        return false;
+    }
+    if (d->gather.open) {
+        positions_abandon(&d->positions);
+        d->lines_lost = gather_give_up(&d->gather);
+    }
+    return true;
+}
+
 /* One look at how far ending has come; never waits. */
 static void step_once(struct daemon *d)
 {
@@ -172,13 +205,11 @@ static void step_once(struct daemon *d)
         break;
     case DAEMON_READERS_CLOSING:
         if (!containers_is_idle(&d->containers) || !discovery_is_idle(&d->discovery) ||
-            !engine_is_idle(&d->engine))
+            !engine_is_idle(&d->engine) || !hand_over_last(d))
             break;
-        gather_hand_over(&d->gather);
         d->state = DAEMON_SINK_CLOSING;
         fanout_close(&d->fanout);
-        if (d->grace_over)
-            give_up_output(d);
+        give_up(d);
         break;
     case DAEMON_SINK_CLOSING:
         if (!d->sinks_closed || !positions_is_idle(&d->positions))
@@ -186,6 +217,7 @@ static void step_once(struct daemon *d)
         say_goodbye(d);
         d->state = DAEMON_POSITIONS_SAVING;
         sinks_close_shared(&d->sinks);
+        give_up(d);
         positions_save_now(&d->positions);
         break;
     case DAEMON_POSITIONS_SAVING:
@@ -230,7 +262,7 @@ static void on_pass_end(void *ctx)
     if (sinks_watch(&d->sinks) && d->state == DAEMON_RUNNING) {
         /* The reader of our standard output is gone and will not come back. */
         d->exit_code = EXIT_FAILED;
-        d->grace_over = true;
+        d->grace = GRACE_SHORT;
         begin_shutdown(d);
     }
     if (d->state <= DAEMON_SINK_CLOSING)
@@ -264,6 +296,13 @@ static void on_settled(void *ctx, const struct outbox *o, int64_t after_ns)
     meters_settled(&d->meters, o, after_ns);
 }
 
+static void on_unsettled(void *ctx, const struct outbox *o)
+{
+    struct daemon *d = ctx;
+
+    positions_abandon(&d->positions);
+}
+
 static void on_sinks_closed(void *ctx)
 {
     struct daemon *d = ctx;
@@ -276,6 +315,7 @@ static int open_sinks(struct daemon *d)
     struct fanout_events events = {
         .on_pause = on_pause,
         .on_settled = on_settled,
+        .on_unsettled = on_unsettled,
         .on_closed = on_sinks_closed,
         .ctx = d,
     };
@@ -321,6 +361,8 @@ static bool collect_positions(void *ctx, struct positions *p)
 {
     struct daemon *d = ctx;
 
+    if (d->gather.open)
+        return false; /* for want of memory its lines have been read, and nobody has them */
     if (d->sinks.continued && !sink_file_each(d->sinks.continued, positions_put_output, p))
         return false;
     containers_put_positions(&d->containers);
@@ -498,6 +540,24 @@ static void run(struct daemon *d)
     log_writer_finish(&d->log);
 }
 
+static void on_landing(void *ctx)
+{
+    struct daemon *d = ctx;
+
+    if (sinks_is_idle(&d->sinks))
+        ring_stop(d->ring);
+}
+
+/* We do not run after all, but opening the sinks may have begun something that is in flight. */
+static void land(struct daemon *d)
+{
+    sinks_close_shared(&d->sinks);
+    if (d->sinks.spool)
+        spool_abort(d->sinks.spool);
+    if (!sinks_is_idle(&d->sinks) && ring_run(d->ring, on_landing, d) < 0)
+        _exit(EXIT_FAILED); /* as in run() */
+}
+
 int daemon_run(const struct config *config)
 {
     struct log_options log = {
@@ -514,6 +574,7 @@ int daemon_run(const struct config *config)
         return EXIT_REFUSED;
     if (open_sinks(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {
         d.exit_code = EXIT_FAILED;
+        land(&d);
     } else {
         run(&d);
         discovery_finish(&d.discovery);

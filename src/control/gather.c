@@ -52,12 +52,25 @@ void gather_hand_over(struct gather *g)
     claim = batch_share(b, on_settled, g);
     if (!claim)
         return;
+    g->outstanding++;
+    if (fanout_hand_over(g->fanout, b, claim) < 0) {
+        g->outstanding--;
+        claim->on_settled = NULL;
+        (void)batch_unref(claim);
+        return;
+    }
     g->open = NULL;
     g->handed_over = b->serial;
-    g->outstanding++;
-    fanout_hand_over(g->fanout, b, claim);
-    batch_unref(claim);
-    batch_unref(b);
+    (void)batch_unref(claim);
+    (void)batch_unref(b);
+}
+
+uint64_t gather_give_up(struct gather *g)
+{
+    uint64_t lines = g->open ? g->open->count : 0;
+
+    g->open = batch_unref(g->open);
+    return lines;
 }
 
 void gather_set_barrier(struct gather *g)

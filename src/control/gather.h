@@ -32,6 +32,9 @@ int gather_line(struct gather *g, struct source *source, const struct line *line
 /** Hands the open batch over. Without memory it stays open. */
 void gather_hand_over(struct gather *g);
 
+/** There was no memory to hand the open batch over. Returns how many lines of it are lost. */
+uint64_t gather_give_up(struct gather *g);
+
 /** From now on gather_is_settled tells whether everything handed over so far has settled, and the
  * sinks, which are told to sync once that is so, have done that too. */
 void gather_set_barrier(struct gather *g);

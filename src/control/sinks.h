@@ -49,11 +49,8 @@ bool sinks_watch(struct sinks *s);
 /** The positions have been saved as sink_file_each has shown the files. */
 void sinks_positions_saved(struct sinks *s);
 
-/** Lines that were read and that a sink will not get, because the grace period was over. */
+/** Lines that were read and that a sink has not got, because the grace period was over. */
 uint64_t sinks_lost(const struct sinks *s);
-
-/** Whether ending without what is queued would lose lines. */
-bool sinks_would_lose(const struct sinks *s);
 
 /** Every outbox has closed: ends what they share. Idle when sinks_is_idle. */
 void sinks_close_shared(struct sinks *s);

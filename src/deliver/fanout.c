@@ -2,6 +2,7 @@
 #include "ringtail/deliver/fanout.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
@@ -52,6 +53,13 @@ static void on_outbox_settled(void *ctx, struct outbox *o, int64_t after_ns)
     f->events.on_settled(f->events.ctx, o, after_ns);
 }
 
+static void on_outbox_unsettled(void *ctx, struct outbox *o)
+{
+    struct fanout *f = ctx;
+
+    f->events.on_unsettled(f->events.ctx, o);
+}
+
 static void on_outbox_closed(void *ctx, struct outbox *o)
 {
     struct fanout *f = ctx;
@@ -67,6 +75,7 @@ int fanout_add(struct fanout *f, const struct outbox_options *options, bool spoo
     struct outbox_events events = {
         .on_pause = on_outbox_pause,
         .on_settled = on_outbox_settled,
+        .on_unsettled = on_outbox_unsettled,
         .on_closed = on_outbox_closed,
         .ctx = f,
     };
@@ -86,20 +95,22 @@ void fanout_start(struct fanout *f)
         outbox_start(&f->outboxes[i]);
 }
 
-void fanout_hand_over(struct fanout *f, struct batch *batch, struct batch *claim)
+int fanout_hand_over(struct fanout *f, struct batch *batch, struct batch *claim)
 {
-    struct manifest *m = manifest_create(&f->tallies, batch);
     struct spill *spill = NULL;
+    struct manifest *m;
 
-    if (!m) {
-        for (size_t i = 0; i < f->count; i++)
-            f->tallies.total[i].lost[LOST_NO_MEMORY] += batch->count;
-        return;
-    }
+    for (size_t i = 0; i < f->count; i++)
+        if (outbox_reserve(&f->outboxes[i]) < 0)
+            return -ENOMEM;
+    m = manifest_create(&f->tallies, batch);
+    if (!m)
+        return -ENOMEM;
     for (size_t i = 0; i < f->count; i++)
         outbox_take(&f->outboxes[i], batch, claim, m, &spill);
     spill_start(spill);
     (void)manifest_unref(&f->tallies, m);
+    return 0;
 }
 
 size_t fanout_held_bytes(const struct fanout *f)
@@ -144,4 +155,12 @@ void fanout_give_up(struct fanout *f)
     f->closing = true;
     for (size_t i = 0; i < f->count; i++)
         outbox_give_up(&f->outboxes[i]);
+}
+
+void fanout_end_spool(struct fanout *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        outbox_end_spool(&f->outboxes[i]);
+    if (f->spool)
+        spool_abort(f->spool);
 }

@@ -29,6 +29,7 @@ struct parcel {
     struct batch *claim; /* NULL: settled, or durable */
     struct manifest *manifest;
     size_t bytes;
+    uint64_t aborted; /* records that the sink has not delivered, whoever's they are */
     int64_t taken_at_mono_ns;
     struct spool_place begin; /* if it is spooled */
     bool is_submitted;        /* the sink has it, or has had it */
@@ -48,14 +49,19 @@ static void pump(struct outbox *o);
 
 /* ---- parcels ---- */
 
+int outbox_reserve(struct outbox *o)
+{
+    if (!o->spare)
+        o->spare = malloc(sizeof *o->spare);
+    return o->spare ? 0 : -ENOMEM;
+}
+
+/* After outbox_reserve. */
 static struct parcel *parcel_create(struct outbox *o, struct batch *batch, struct manifest *m)
 {
-    struct parcel *p = calloc(1, sizeof *p);
+    struct parcel *p = TAKE_PTR(o->spare);
 
-    if (!p)
-        return NULL;
-    p->outbox = o;
-    p->batch = batch_ref(batch);
+    *p = (struct parcel){.outbox = o, .batch = batch_ref(batch)};
     p->manifest = manifest_ref(m);
     p->bytes = batch->memory_bytes;
     p->taken_at_mono_ns = clock_mono_ns();
@@ -101,12 +107,20 @@ static void unqueue(struct parcel *p)
     p->outbox->queued_bytes -= p->bytes;
 }
 
+static void tell_unsettled(struct outbox *o)
+{
+    if (o->events.on_unsettled)
+        o->events.on_unsettled(o->events.ctx, o);
+}
+
 static void lose_queued(struct parcel *p, enum lost_reason reason)
 {
     struct outbox *o = p->outbox;
 
     unqueue(p);
     tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_QUEUED, ACCOUNT_LOST + reason);
+    if (reason == LOST_ABORTED)
+        tell_unsettled(o);
     parcel_free(p);
 }
 
@@ -130,7 +144,7 @@ static void move_cursor(struct outbox *o)
             break;
         }
     }
-    if (place.at < o->shed_place.at) /* also of what the sink still has */
+    if (place.at < o->shed_place.at)
         place = o->shed_place;
     spool_cursor_set(o->cursor, place);
 }
@@ -160,6 +174,19 @@ static void spill_add(struct spill *s, struct parcel *p)
     list_append(&s->parcels, &p->in_spill);
 }
 
+/* The spool has given it up at the end: a parcel that the sink has is its alone again. */
+static void give_back(struct parcel *p)
+{
+    struct outbox *o = p->outbox;
+
+    p->is_spooled = false;
+    if (p->is_submitted)
+        return;
+    tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_SPOOLED,
+                 ACCOUNT_LOST + LOST_ABORTED);
+    tell_unsettled(o);
+}
+
 /* A whole queue has gone to the disk, and will not be needed again soon. */
 static void give_memory_back(struct outbox *o)
 {
@@ -167,17 +194,6 @@ static void give_memory_back(struct outbox *o)
         return;
     o->memory_owed = false;
     (void)malloc_trim(0);
-}
-
-/* The spool has given it up at the end: a parcel that the sink has is its alone again. */
-static void give_back(struct parcel *p)
-{
-    struct outbox *o = p->outbox;
-
-    p->is_spooled = false;
-    if (!p->is_submitted)
-        tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_SPOOLED,
-                     ACCOUNT_LOST + LOST_ABORTED);
 }
 
 /* It is durable now, or never will be. */
@@ -257,35 +273,45 @@ static bool spool_is_slow(const struct outbox *o)
     return spool_stats_get(o->options.spool)->writing_bytes > o->options.queue_max_bytes;
 }
 
-/* What waits for room in the spool. */
-static void spool_queued(struct outbox *o)
+/* Something that the sink has is not in the spool, and older than all that is to go there. */
+static bool has_gap(const struct outbox *o)
 {
+    LIST_FOR_EACH_ENTRY (p, &o->submitted, struct parcel, link) {
+        if (p->claim && !p->is_spooled)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What the sink has and may yet deliver, then what waits for room in the spool. What it can't take
+ * now stays where it is, and so does all that is younger.
+ */
+static void spool_held(struct outbox *o)
+{
+    if (o->spool_over)
+        return;
+    LIST_FOR_EACH_ENTRY (p, &o->submitted, struct parcel, link) {
+        if (!p->claim || p->is_spooled)
+            continue;
+        if (!spill_one(p))
+            return;
+        o->read_place = o->last_place; /* the sink has it: it is not read back */
+    }
     while (has_waiting(o) && !spool_is_slow(o))
         if (!spill_one(container_of(o->queued.next, struct parcel, link)))
             return;
 }
 
-/*
- * The queue is full, or is to survive us: from its oldest batch on all goes to the spool, also what
- * the sink has and may yet deliver. What it can't take now stays where it is, and with it all that
- * is younger.
- */
+/* The queue is full, or is to survive us: from the oldest batch on all goes to the spool. */
 static void begin_spooling(struct outbox *o)
 {
     struct spool_place place = spool_end(o->options.spool);
-    bool is_full = false;
 
     o->spooling = true;
     o->read_place = o->last_place = place;
-    LIST_FOR_EACH_ENTRY (p, &o->submitted, struct parcel, link) {
-        is_full = p->claim && !p->is_spooled && !spill_one(p);
-        if (is_full)
-            break;
-        o->read_place = o->last_place; /* the sink has it: it is not read back */
-    }
-    if (!is_full)
-        spool_queued(o);
-    o->spooling = !is_full && o->last_place.at > place.at; /* it had no room at all */
+    spool_held(o);
+    o->spooling = o->last_place.at > place.at; /* it had no room at all */
     o->spool_turns += o->spooling;
     o->memory_owed = o->spooling;
     move_cursor(o);
@@ -314,14 +340,49 @@ static void on_retry(struct op *op, int res)
     pump(o);
 }
 
-static void submit(struct parcel *p);
+static bool submit(struct parcel *p);
+
+/* What was read goes to the sink, or away. Returns false when it is to be read again. */
+static bool take_read(struct outbox *o, const struct spool_read *r, int res)
+{
+    enum account_name from = r->begin.at >= o->run_place.at ? ACCOUNT_SPOOLED : ACCOUNT_FOUND;
+    struct manifest *m;
+    struct parcel *p;
+
+    if (res < 0 && res != -ENODATA)
+        return false;
+    if (!r->batch) {
+        o->read_place = r->end;
+        return true;
+    }
+    m = manifest_create(o->tallies, r->batch);
+    if (!m || outbox_reserve(o) < 0) {
+        (void)manifest_unref(o->tallies, m);
+        return false;
+    }
+    p = parcel_create(o, r->batch, m);
+    p->is_spooled = true;
+    p->begin = r->begin;
+    o->read_place = r->end;
+    if (o->read_sheds) {
+        tallies_move(o->tallies, o->options.number, m, from, ACCOUNT_LOST + LOST_DROPPED_OLDEST);
+        parcel_free(p);
+    } else {
+        tallies_move(o->tallies, o->options.number, m, from, ACCOUNT_QUEUED);
+        if (!submit(p)) {
+            tallies_move(o->tallies, o->options.number, m, ACCOUNT_QUEUED, from);
+            parcel_free(p);
+            o->read_place = r->begin;
+        }
+    }
+    (void)manifest_unref(o->tallies, m);
+    return o->read_place.at == r->end.at;
+}
 
 static void on_read(struct spool_read *r, int res)
 {
     struct outbox *o = container_of(r, struct outbox, read);
-    enum account_name from = r->begin.at >= o->run_place.at ? ACCOUNT_SPOOLED : ACCOUNT_FOUND;
-    struct manifest *m = NULL;
-    struct parcel *p = NULL;
+    bool is_taken;
 
     o->reading = false;
     if (o->closing) {
@@ -329,46 +390,33 @@ static void on_read(struct spool_read *r, int res)
         pump(o);
         return;
     }
-    if (res == 0 && r->batch) {
-        m = manifest_create(o->tallies, r->batch);
-        p = m ? parcel_create(o, r->batch, m) : NULL;
-    }
-    if ((res < 0 && res != -ENODATA) || (r->batch && !p)) {
-        o->read_failed = true; /* read again from the same place */
-        retry_later(o);
-    } else {
-        o->read_place = r->end;
+    is_taken = take_read(o, r, res);
+    r->batch = batch_unref(r->batch);
+    if (is_taken) {
         o->expired |= r->expired > 0;
-        if (p) {
-            p->is_spooled = true;
-            p->begin = r->begin;
-            tallies_move(o->tallies, o->options.number, m, from,
-                         o->shedding ? ACCOUNT_LOST + LOST_DROPPED_OLDEST : ACCOUNT_QUEUED);
-            if (o->shedding)
-                parcel_free(p);
-            else
-                submit(p);
-        }
-        if (o->shedding)
+        if (o->read_sheds)
             o->shed_place = o->read_place;
         move_cursor(o);
+    } else {
+        o->read_failed = true; /* read again from the same place */
+        retry_later(o);
     }
-    (void)manifest_unref(o->tallies, m);
-    r->batch = batch_unref(r->batch);
     pump(o);
 }
 
 static void read_back(struct outbox *o)
 {
-    if (o->reading || o->read_failed || o->appends > 0 || o->closing)
+    if (o->reading || o->read_failed || o->closing)
         return;
     if (o->read_place.at >= o->last_place.at) {
-        end_spooling(o); /* what waits for room there is next */
+        if (o->appends == 0)
+            end_spooling(o); /* what waits for room there is next */
         return;
     }
     if (bytes_with_sink(o) >= o->options.window_bytes && !o->shedding)
         return;
     o->reading = true;
+    o->read_sheds = o->shedding;
     o->read.done = on_read;
     spool_read_from(o->options.spool, &o->read, o->cursor, o->read_place, READ_BYTES);
 }
@@ -384,13 +432,11 @@ static void on_share_settled(void *ctx, struct batch *share)
 
     list_remove(&p->link);
     o->submitted_bytes -= p->bytes;
-    if (o->given_up && o->options.is_local)
-        tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_QUEUED,
-                     ACCOUNT_LOST + LOST_ABORTED);
-    else
-        tallies_settle(o->tallies, o->options.number, p->manifest);
+    tallies_settle(o->tallies, o->options.number, p->manifest, p->aborted);
     p->is_done = true;
-    if (!list_is_linked(&p->in_spill))
+    if (list_is_linked(&p->in_spill))
+        let_go_of_claim(p);
+    else
         parcel_free(p);
     move_cursor(o);
     if (o->events.on_settled)
@@ -398,23 +444,27 @@ static void on_share_settled(void *ctx, struct batch *share)
     pump(o);
 }
 
-/* `p` may be gone afterwards. */
-static void submit(struct parcel *p)
+/* Returns whether the sink has it, for want of memory; if so, `p` may be gone. */
+static bool submit(struct parcel *p)
 {
     struct outbox *o = p->outbox;
     struct batch *share = batch_share(p->batch, on_share_settled, p);
+    bool is_taken;
 
-    if (!share) {
-        lose_queued(p, LOST_NO_MEMORY);
-        return;
-    }
+    if (!share)
+        return false;
     list_append(&o->submitted, &p->link);
     o->submitted_bytes += p->bytes;
     p->is_submitted = true;
-    if (!o->options.spool)
-        p->batch = batch_unref(p->batch); /* the share has it */
-    sink_submit(o->sink, share);
+    is_taken = sink_submit(o->sink, share) == 0;
+    if (!is_taken) {
+        list_remove(&p->link);
+        o->submitted_bytes -= p->bytes;
+        p->is_submitted = false;
+        share->on_settled = NULL;
+    }
     (void)batch_unref(share);
+    return is_taken;
 }
 
 static void submit_queued(struct outbox *o)
@@ -424,7 +474,12 @@ static void submit_queued(struct outbox *o)
         struct parcel *p = container_of(o->queued.next, struct parcel, link);
 
         unqueue(p);
-        submit(p);
+        if (submit(p))
+            continue;
+        list_prepend(&o->queued, &p->link);
+        o->queued_bytes += p->bytes;
+        retry_later(o);
+        break;
     }
 }
 
@@ -496,16 +551,16 @@ static void step_to_end(struct outbox *o)
     if (!o->closing)
         return;
     if (o->given_up && o->spooling && o->appends == 0)
-        spool_queued(o); /* for the last time */
+        spool_held(o); /* for the last time */
     if (o->given_up && o->appends == 0) {
         while (has_waiting(o))
             lose_queued(container_of(o->queued.next, struct parcel, link), LOST_ABORTED);
         abort_sink(o);
     } else if (!has_waiting(o) && o->appends == 0) {
-        if (o->spooling)
-            abort_sink(o); /* the spool has it */
-        else
+        if (!o->spooling)
             close_sink(o);
+        else if (!has_gap(o))
+            abort_sink(o); /* the spool has it */
     }
     if (!o->sink_closed || o->appends > 0 || o->reading || o->told_closed)
         return;
@@ -537,6 +592,13 @@ void outbox_give_up(struct outbox *o)
     pump(o);
 }
 
+void outbox_end_spool(struct outbox *o)
+{
+    o->spool_over = true;
+    if (!o->told_closed)
+        pump(o);
+}
+
 /* ---- all together ---- */
 
 /* Does whatever can be done now. Callbacks of the sink and of the spool come back here. */
@@ -550,14 +612,14 @@ static void pump(struct outbox *o)
     do {
         o->pump_again = false;
         if (o->spooling)
-            spool_queued(o);
+            spool_held(o);
         if (o->spooling)
             read_back(o);
         if (!o->spooling)
             submit_queued(o);
         watch_bound(o);
     } while (o->pump_again);
-    if (o->spooling && has_waiting(o))
+    if (o->spooling && !o->spool_over && (has_waiting(o) || has_gap(o)))
         retry_later(o); /* others may make room */
     o->pumping = false;
     step_to_end(o);
@@ -569,13 +631,9 @@ void outbox_take(struct outbox *o, struct batch *batch, struct batch *claim, str
     struct parcel *p = parcel_create(o, batch, m);
 
     assert(!o->closing);
-    if (!p) {
-        tallies_move(o->tallies, o->options.number, m, ACCOUNT_NONE, ACCOUNT_LOST + LOST_NO_MEMORY);
-        return;
-    }
     p->claim = batch_ref(claim);
     tallies_move(o->tallies, o->options.number, m, ACCOUNT_NONE, ACCOUNT_QUEUED);
-    if (o->spooling && !has_waiting(o) && !spool_is_slow(o)) {
+    if (o->spooling && !has_waiting(o) && !has_gap(o) && !spool_is_slow(o)) {
         if (!*spill)
             *spill = spill_create(o, batch);
         if (*spill) {
@@ -615,15 +673,30 @@ static void on_sink_closed(void *ctx, struct sink *sink)
     pump(o);
 }
 
-static void on_sink_lost(void *ctx, struct sink *sink, struct source *source, uint64_t records,
-                         enum lost_reason reason)
+/* The next run will find it in the spool. */
+static bool is_kept(const struct parcel *p)
+{
+    return p->is_spooled && p->begin.at >= spool_cursor_place(p->outbox->cursor).at;
+}
+
+static void on_sink_lost(void *ctx, struct sink *sink, struct batch *share, struct source *source,
+                         uint64_t records, enum lost_reason reason)
 {
     struct outbox *o = ctx;
+    struct parcel *p = share->ctx;
 
-    if (reason == LOST_ABORTED && o->spooling)
+    if (reason == LOST_ABORTED && p->is_spooled && is_kept(p)) {
         tallies_leave_spooled(o->tallies, o->options.number, source, records);
-    else
+        return;
+    }
+    if (reason == LOST_ABORTED && p->is_spooled)
+        reason = LOST_DROPPED_OLDEST; /* it has made room */
+    if (reason == LOST_ABORTED)
+        tell_unsettled(o);
+    if (source)
         tallies_lose(o->tallies, o->options.number, source, records, reason);
+    else
+        p->aborted += records;
 }
 
 struct sink_events outbox_sink_events(struct outbox *o)
@@ -671,4 +744,6 @@ void outbox_start(struct outbox *o)
 void outbox_finish(struct outbox *o)
 {
     assert(list_is_empty(&o->queued) && list_is_empty(&o->submitted) && o->appends == 0);
+    free(o->spare);
+    o->spare = NULL;
 }

@@ -12,7 +12,6 @@ const char *lost_reason_name(enum lost_reason reason)
 {
     static const char *const names[LOST_REASON_COUNT] = {
         [LOST_ABORTED] = "stopped",
-        [LOST_NO_MEMORY] = "no_memory",
         [LOST_REFUSED] = "refused",
         [LOST_UNNAMED] = "dropped_by_receiver",
         [LOST_DROPPED_OLDEST] = "drop_oldest",
@@ -111,6 +110,7 @@ static void count_by_source(const struct batch *batch)
 struct manifest *manifest_create(struct tallies *t, const struct batch *batch)
 {
     struct manifest *m = malloc(sizeof *m + batch->sources_count * sizeof m->of[0]);
+    bool lacks = false;
 
     if (!m)
         return NULL;
@@ -122,10 +122,11 @@ struct manifest *manifest_create(struct tallies *t, const struct batch *batch)
         if (source->counted == 0)
             continue;
         m->of[m->count].tally = tallies_get(t, source->id);
+        lacks |= !m->of[m->count].tally && source->id.len <= SOURCE_ID_LEN;
         m->of[m->count++].records = source->counted;
         source->counted = 0;
     }
-    return m;
+    return lacks ? manifest_unref(t, m) : m;
 }
 
 struct manifest *manifest_ref(struct manifest *m)
@@ -172,7 +173,10 @@ static void move(struct account *a, uint64_t records, enum account_name from, en
         a->found += records;
     else if (taken)
         *taken -= MIN(*taken, records);
-    *account_of(a, to) += records;
+    if (to == ACCOUNT_FOUND)
+        a->found -= MIN(a->found, records);
+    else
+        *account_of(a, to) += records;
 }
 
 void tallies_move(struct tallies *t, size_t sink, const struct manifest *m, enum account_name from,
@@ -222,12 +226,23 @@ static void settle(struct account *a, uint64_t records)
     move(a, records - lost, ACCOUNT_QUEUED, ACCOUNT_SETTLED);
 }
 
-void tallies_settle(struct tallies *t, size_t sink, const struct manifest *m)
+static void settle_but(struct account *a, uint64_t records, uint64_t lost)
 {
-    settle(&t->total[sink], m->records);
-    for (size_t i = 0; i < m->count; i++)
+    move(a, lost, ACCOUNT_QUEUED, ACCOUNT_LOST + LOST_ABORTED);
+    settle(a, records - lost);
+}
+
+void tallies_settle(struct tallies *t, size_t sink, const struct manifest *m, uint64_t aborted)
+{
+    assert(aborted <= m->records);
+    settle_but(&t->total[sink], m->records, aborted);
+    for (size_t i = m->count; i-- > 0;) {
+        uint64_t lost = MIN(aborted, m->of[i].records);
+
+        aborted -= lost;
         if (m->of[i].tally)
-            settle(&m->of[i].tally->of[sink], m->of[i].records);
+            settle_but(&m->of[i].tally->of[sink], m->of[i].records, lost);
+    }
 }
 
 void tallies_close_spooled(struct tallies *t, size_t sink, enum lost_reason reason)

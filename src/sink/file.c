@@ -259,20 +259,22 @@ static void drain_inbox(struct sink_file *s)
     }
 }
 
-static void file_submit(struct sink *sink, struct batch *batch)
+static int file_submit(struct sink *sink, struct batch *batch)
 {
     struct sink_file *s = from_sink(sink);
+    int r;
 
     assert(!s->set.closing);
     keeper_begin(&s->keeper);
-    if (inbox_push(&s->inbox, batch) < 0) {
+    r = inbox_push(&s->inbox, batch);
+    if (r < 0) {
         count_no_memory(s);
-        sink->records_lost += batch->count;
-        return;
+        return r;
     }
     sink->queued_bytes += batch->bytes;
     drain_inbox(s);
     start_timer(s, TICK_MS);
+    return 0;
 }
 
 /* The end. */
@@ -377,14 +379,12 @@ static void file_abort(struct sink *sink)
 {
     struct sink_file *s = from_sink(sink);
     struct table_link *link, *next;
-    size_t bytes = 0;
 
     if (s->set.aborted || s->closed)
         return;
     file_close(sink);
     s->set.aborted = true;
-    sink->records_lost += inbox_drop(&s->inbox, &bytes);
-    sink->queued_bytes -= bytes;
+    inbox_drop(&s->inbox, sink);
     s->walking = true;
     for (link = table_next(&s->set.by_path, NULL); link; link = next) {
         next = table_next(&s->set.by_path, link);

@@ -62,17 +62,14 @@ void inbox_pop(struct inbox *in)
     (void)batch_unref(batch);
 }
 
-uint64_t inbox_drop(struct inbox *in, size_t *ret_bytes)
+void inbox_drop(struct inbox *in, struct sink *sink)
 {
-    uint64_t records = 0;
     struct batch *batch;
 
     while ((batch = inbox_first(in))) {
-        for (size_t i = in->next_record; i < batch->count; i++) {
-            records++;
-            *ret_bytes += batch->records[i].len;
-        }
+        for (size_t i = in->next_record; i < batch->count; i++)
+            sink->queued_bytes -= batch->records[i].len;
+        sink_lose(sink, batch, batch->count - in->next_record);
         inbox_pop(in);
     }
-    return records;
 }

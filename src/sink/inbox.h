@@ -10,6 +10,7 @@
 
 #include "ringtail/base/slice.h"
 #include "ringtail/record/batch.h"
+#include "ringtail/sink/sink.h"
 
 struct inbox {
     struct batch **items; /* a ring; cap is a power of two */
@@ -32,6 +33,6 @@ struct batch *inbox_first(const struct inbox *in);
 /** The oldest batch is done with: drops its reference, which may run its owner's callback. */
 void inbox_pop(struct inbox *in);
 
-/** Drops everything. Returns how many records had not been taken; adds their payload to
- * `ret_bytes`. */
-uint64_t inbox_drop(struct inbox *in, size_t *ret_bytes);
+/** Drops everything: what had not been taken is lost to the sink, and no more in its queued_bytes.
+ */
+void inbox_drop(struct inbox *in, struct sink *sink);

@@ -274,10 +274,9 @@ size_t out_queue_rewind(struct out_queue *q)
     return back;
 }
 
-uint64_t out_queue_drop(struct out_queue *q)
+void out_queue_drop(struct out_queue *q, struct sink *sink)
 {
-    uint64_t records = 0;
-
+    sink->queued_bytes -= out_queue_bytes(q);
     while (q->head)
         pop_chunk(q);
     q->written = q->appended;
@@ -287,17 +286,14 @@ uint64_t out_queue_drop(struct out_queue *q)
 
         q->marks_first = (q->marks_first + 1) & (q->marks_cap - 1);
         q->marks_count--;
-        records += mark.records;
+        sink_lose(sink, mark.batch, mark.records);
         (void)batch_unref(mark.batch);
     }
-    return records;
 }
 
-uint64_t out_queue_finish(struct out_queue *q)
+void out_queue_finish(struct out_queue *q)
 {
-    uint64_t records = out_queue_drop(q);
-
+    assert(!q->head && q->marks_count == 0);
     free(q->marks);
     *q = (struct out_queue){.pool = q->pool};
-    return records;
 }

@@ -16,6 +16,7 @@
 #include "ringtail/base/list.h"
 #include "ringtail/base/slice.h"
 #include "ringtail/record/batch.h"
+#include "ringtail/sink/sink.h"
 
 /** Empty chunks for the next ones who need some: shared by the queues of one sink. All zero is
  * empty. */
@@ -76,9 +77,9 @@ bool out_queue_is_torn(const struct out_queue *q);
  * back. */
 size_t out_queue_rewind(struct out_queue *q);
 
-/** Drops what is queued; nothing of it may be in flight. Returns how many records were not written
- * whole. */
-uint64_t out_queue_drop(struct out_queue *q);
+/** Drops what is queued; nothing of it may be in flight. What of a batch was not settled is lost to
+ * the sink, and no more in its queued_bytes. */
+void out_queue_drop(struct out_queue *q, struct sink *sink);
 
-/** Drops and frees all memory. Returns what out_queue_drop does. */
-uint64_t out_queue_finish(struct out_queue *q);
+/** Nothing is queued: frees all memory. */
+void out_queue_finish(struct out_queue *q);

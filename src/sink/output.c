@@ -173,10 +173,7 @@ static void count_failure(struct output *o, int error)
 
 static void drop_queue(struct output *o)
 {
-    struct sink *sink = o->set->sink;
-
-    sink->queued_bytes -= out_queue_bytes(&o->queue);
-    sink->records_lost += out_queue_drop(&o->queue);
+    out_queue_drop(&o->queue, o->set->sink);
 }
 
 static void tell(const struct output *o, sink_file_fn fn)
@@ -196,7 +193,7 @@ static void output_destroy(struct output *o)
     list_remove(&o->link);
     list_remove(&o->touched);
     table_remove(&set->by_path, &o->by_path);
-    (void)out_queue_finish(&o->queue);
+    out_queue_finish(&o->queue);
     free(o);
     set->on_gone(set);
 }

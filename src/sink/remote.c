@@ -112,7 +112,8 @@ struct sink_remote {
     bool replanned;   /* it was cancelled to run for stats.pause_ms anew */
     bool ending;      /* it is the last thing to land */
 
-    /* Lost records of one source that on_lost has not been told of. */
+    /* Lost records of one batch and source that on_lost has not been told of. */
+    struct batch *lost_batch;
     struct source *lost_source;
     uint64_t lost_count;
     enum lost_reason lost_reason;
@@ -139,7 +140,8 @@ static void tell_lost(struct sink_remote *r)
     struct source *source = TAKE_PTR(r->lost_source);
 
     if (source && r->sink.events.on_lost)
-        r->sink.events.on_lost(r->sink.events.ctx, &r->sink, source, r->lost_count, r->lost_reason);
+        r->sink.events.on_lost(r->sink.events.ctx, &r->sink, r->lost_batch, source, r->lost_count,
+                               r->lost_reason);
 }
 
 /** The outermost call goes on with what is to be done now, and tells of what was done. */
@@ -188,18 +190,20 @@ static int held_push(struct sink_remote *r, struct batch *batch)
 }
 
 /** To be said before the record is settled. */
-static void lose(struct sink_remote *r, struct source *source, uint64_t count,
+static void lose(struct sink_remote *r, uint32_t number, const struct record *record,
                  enum lost_reason reason)
 {
-    if (r->lost_source == source && r->lost_reason == reason) {
-        r->lost_count += count;
-    } else {
+    struct batch *batch = held_at(r, number)->batch;
+
+    if (r->lost_source != record->source || r->lost_batch != batch || r->lost_reason != reason) {
         tell_lost(r);
-        r->lost_source = source;
-        r->lost_count = count;
+        r->lost_batch = batch;
+        r->lost_source = record->source;
+        r->lost_count = 0;
         r->lost_reason = reason;
     }
-    r->sink.records_lost += count;
+    r->lost_count++;
+    r->sink.records_lost++;
 }
 
 /** The record is done with. May run the owner's callbacks. */
@@ -224,7 +228,7 @@ static void release(struct sink_remote *r, uint32_t number, const struct record 
 static void abort_record(struct sink_remote *r, uint32_t number, const struct record *record)
 {
     assert(r->aborted);
-    lose(r, record->source, 1, LOST_ABORTED);
+    lose(r, number, record, LOST_ABORTED);
     release(r, number, record);
 }
 
@@ -240,7 +244,7 @@ static void letter_done(struct dead_letter *letter, int res)
     r->stats.letters_waiting--;
     if (res == 0) {
         r->stats.records_dead_lettered++;
-        lose(r, letter->record->source, 1, LOST_REFUSED);
+        lose(r, refusal->batch, letter->record, LOST_REFUSED);
         release(r, refusal->batch, letter->record);
     } else {
         abort_record(r, refusal->batch, letter->record);
@@ -287,7 +291,7 @@ static int refuse(struct sink_remote *r, const struct slot *slot, size_t at, int
         if (e < 0)
             return e;
     } else {
-        lose(r, slot->records[at]->source, 1, LOST_REFUSED);
+        lose(r, slot->batches[at], slot->records[at], LOST_REFUSED);
         release(r, slot->batches[at], slot->records[at]);
     }
     r->stats.records_refused++;
@@ -538,7 +542,7 @@ static bool settle(struct sink_remote *r, struct slot *slot)
             if (unnamed > 0) {
                 /* Which ones they are nobody knows; how many there are is exact. */
                 unnamed--;
-                lose(r, record->source, 1, LOST_UNNAMED);
+                lose(r, slot->batches[at], record, LOST_UNNAMED);
             } else {
                 r->sink.records_settled++;
             }
@@ -803,26 +807,26 @@ static void linger_done(struct op *op, int res)
 
 /* ---- the sink ---- */
 
-static void remote_submit(struct sink *sink, struct batch *batch)
+static int remote_submit(struct sink *sink, struct batch *batch)
 {
     struct sink_remote *r = from_sink(sink);
+    int e;
 
     assert(!r->closing);
     if (batch->count == 0)
-        return;
+        return 0;
     enter(r);
-    if (held_push(r, batch) == 0) {
+    e = held_push(r, batch);
+    if (e == 0) {
         sink->queued_bytes += batch->bytes;
         r->unsent_count += batch->count;
         r->unsent_bytes += batch->bytes;
     } else {
         sink->errors++;
-        sink->last_error = -ENOMEM;
-        for (size_t i = 0; i < batch->count; i++)
-            lose(r, batch->records[i].source, 1, LOST_NO_MEMORY);
-        tell_lost(r);
+        sink->last_error = e;
     }
     leave(r);
+    return e;
 }
 
 static void remote_close(struct sink *sink)
@@ -860,7 +864,8 @@ static struct sink *remote_destroy(struct sink *sink)
 {
     struct sink_remote *r = from_sink(sink);
 
-    assert(r->depth == 0 && r->ending && !op_in_flight(&r->pause_op));
+    /* Or nothing was ever handed to it. */
+    assert(r->depth == 0 && (r->ending || r->held_end == 0) && !op_in_flight(&r->pause_op));
     (void)transport_destroy(r->transport);
     free_all(r);
     return NULL;

@@ -114,12 +114,8 @@ static int encode(struct sink_stdout *s)
 
 static void drop_all(struct sink_stdout *s)
 {
-    size_t bytes = 0;
-
-    s->sink.queued_bytes -= out_queue_bytes(&s->queue);
-    s->sink.records_lost += out_queue_drop(&s->queue);
-    s->sink.records_lost += inbox_drop(&s->inbox, &bytes);
-    s->sink.queued_bytes -= bytes;
+    out_queue_drop(&s->queue, &s->sink);
+    inbox_drop(&s->inbox, &s->sink);
 }
 
 /** Decides what an idle sink does next. */
@@ -229,7 +225,7 @@ static void stdout_op_done(struct op *op, int res)
     }
 }
 
-static void stdout_submit(struct sink *sink, struct batch *batch)
+static int stdout_submit(struct sink *sink, struct batch *batch)
 {
     struct sink_stdout *s = from_sink(sink);
     int r;
@@ -238,18 +234,18 @@ static void stdout_submit(struct sink *sink, struct batch *batch)
     r = inbox_push(&s->inbox, batch);
     if (r < 0) {
         count_error(s, r);
-        sink->records_lost += batch->count;
-        return;
+        return r;
     }
     sink->queued_bytes += batch->bytes;
     if (s->state == STDOUT_IDLE) {
         step(s);
-        return;
+        return 0;
     }
     /* Encoded now, while its bytes are warm; where memory fails, the next step tries again. */
     r = encode(s);
     if (r < 0)
         count_error(s, r);
+    return 0;
 }
 
 static void stdout_close(struct sink *sink)
@@ -293,7 +289,7 @@ static struct sink *stdout_destroy(struct sink *sink)
     struct sink_stdout *s = from_sink(sink);
 
     assert(!op_in_flight(&s->op));
-    (void)out_queue_finish(&s->queue);
+    out_queue_finish(&s->queue);
     inbox_finish(&s->inbox);
     chunk_pool_finish(&s->pool);
     free(s);

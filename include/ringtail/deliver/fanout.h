@@ -19,6 +19,9 @@ struct fanout_events {
     void (*on_pause)(void *ctx, bool paused);
     /** A batch has settled in this sink, so long after it was handed over. */
     void (*on_settled)(void *ctx, const struct outbox *o, int64_t after_ns);
+    /** What was handed over will not settle in this sink: said before a claim goes that covers it.
+     */
+    void (*on_unsettled)(void *ctx, const struct outbox *o);
     /** After fanout_close: every sink has closed. Last call, from the ring. */
     void (*on_closed)(void *ctx);
     void *ctx;
@@ -54,9 +57,10 @@ void fanout_start(struct fanout *f);
 
 /**
  * Hands a sealed batch to every sink. `claim` is a share of it (batch_share) that settles when the
- * last sink has let go of it. The caller keeps its own references.
+ * last sink has let go of it. The caller keeps its own references. Returns 0, or -ENOMEM: nobody
+ * has it.
  */
-void fanout_hand_over(struct fanout *f, struct batch *batch, struct batch *claim);
+int fanout_hand_over(struct fanout *f, struct batch *batch, struct batch *claim);
 
 static inline bool fanout_is_paused(const struct fanout *f)
 {
@@ -74,4 +78,9 @@ void fanout_sync(struct fanout *f);
 bool fanout_is_syncing(const struct fanout *f);
 
 void fanout_close(struct fanout *f);
+
+/** The grace period is nearly over: what is not sent goes to the spool, or is lost. */
 void fanout_give_up(struct fanout *f);
+
+/** The grace period is over: what is not in the spool by now is lost. */
+void fanout_end_spool(struct fanout *f);

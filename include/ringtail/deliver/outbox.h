@@ -47,6 +47,9 @@ struct outbox_events {
     void (*on_pause)(void *ctx, struct outbox *o);
     /** A batch has settled so long after it was taken. NULL: nobody wants to know. */
     void (*on_settled)(void *ctx, struct outbox *o, int64_t after_ns);
+    /** Records that were handed over will not settle: before the first of their claims goes, so
+     * that no position is moved past them. */
+    void (*on_unsettled)(void *ctx, struct outbox *o);
     /** After outbox_close: the sink has closed, and nothing is on its way to the spool. Last call,
      * from the ring. */
     void (*on_closed)(void *ctx, struct outbox *o);
@@ -62,6 +65,7 @@ struct outbox {
 
     struct list queued;    /* parcels that nobody has yet, oldest first */
     struct list submitted; /* the sink's, oldest first */
+    struct parcel *spare;  /* for the next batch */
     size_t queued_bytes, submitted_bytes;
     bool paused;
     uint64_t pauses;
@@ -73,6 +77,7 @@ struct outbox {
     struct spool_place last_place; /* behind the last record that is for this sink */
     struct spool_read read;
     bool reading, read_failed;
+    bool read_sheds;               /* what is being read is to make room, not for the sink */
     bool shedding;                 /* the oldest in the spool make room */
     struct spool_place shed_place; /* what was in front of it has */
     bool expired;                  /* some of what was there was too old */
@@ -82,7 +87,7 @@ struct outbox {
     bool memory_owed;              /* to the system, once what was queued is on disk */
     struct op retry_op;
 
-    bool closing, given_up, sink_closing, sink_aborted, sink_closed, told_closed;
+    bool closing, given_up, spool_over, sink_closing, sink_aborted, sink_closed, told_closed;
 };
 
 /** A batch on its way into the spool, for all sinks that want it there. */
@@ -102,10 +107,13 @@ void outbox_start(struct outbox *o);
 /** Closed, or never given anything. */
 void outbox_finish(struct outbox *o);
 
+/** Makes sure that outbox_take can take a batch. Returns 0 or -ENOMEM. */
+int outbox_reserve(struct outbox *o);
+
 /**
- * Takes a sealed batch, with a reference to its claim and to its manifest. `spill` begins as NULL
- * and is shown to every outbox that is given the batch; spill_start then does what they want.
- * Without memory the batch is lost to this sink, and counted.
+ * Takes a sealed batch, with a reference to its claim and to its manifest, after outbox_reserve.
+ * `spill` begins as NULL and is shown to every outbox that is given the batch; spill_start then
+ * does what they want.
  */
 void outbox_take(struct outbox *o, struct batch *batch, struct batch *claim, struct manifest *m,
                  struct spill **spill);
@@ -125,3 +133,6 @@ void outbox_close(struct outbox *o);
 
 /** The grace period is over: what is not sent goes to the spool, or is lost. */
 void outbox_give_up(struct outbox *o);
+
+/** The spool is about to be aborted, after outbox_give_up: what is not there by now is lost. */
+void outbox_end_spool(struct outbox *o);

@@ -71,7 +71,8 @@ struct manifest {
     } of[];
 };
 
-/** Counts a batch. NULL without memory. The caller holds the first reference. */
+/** Counts a batch; each of its containers has a tally then. NULL without memory. The caller holds
+ * the first reference. */
 struct manifest *manifest_create(struct tallies *t, const struct batch *batch);
 struct manifest *manifest_ref(struct manifest *m);
 struct manifest *manifest_unref(struct tallies *t, struct manifest *m);
@@ -86,7 +87,8 @@ enum account_name {
     ACCOUNT_LOST, /* + enum lost_reason */
 };
 
-/** Moves all records of the manifest. ACCOUNT_FOUND gives without having less. */
+/** Moves all records of the manifest. ACCOUNT_FOUND gives without having less;
+ * what it is given was not found after all. */
 void tallies_move(struct tallies *t, size_t sink, const struct manifest *m, enum account_name from,
                   enum account_name to);
 
@@ -98,8 +100,9 @@ void tallies_lose(struct tallies *t, size_t sink, const struct source *source, u
 void tallies_leave_spooled(struct tallies *t, size_t sink, const struct source *source,
                            uint64_t records);
 
-/** A queued batch has settled, but for what was lost of it. */
-void tallies_settle(struct tallies *t, size_t sink, const struct manifest *m);
+/** A queued batch has settled, but for what was lost of it. Of the `aborted` ones it is not known
+ * whose they are: the last containers of the batch have them in their books. */
+void tallies_settle(struct tallies *t, size_t sink, const struct manifest *m, uint64_t aborted);
 
 /** The sink has read all that it had in the spool: what is missing was damaged. */
 void tallies_close_spooled(struct tallies *t, size_t sink, enum lost_reason reason);

@@ -17,8 +17,7 @@ struct sink;
 
 /** Why a record will never be where it belongs. */
 enum lost_reason {
-    LOST_ABORTED,   /* the grace period was over */
-    LOST_NO_MEMORY, /* there was none to hold it */
+    LOST_ABORTED, /* the grace period was over */
     LOST_REFUSED, /* by the receiver, for its content; it is in the dead-letter file if there is one
                    */
     LOST_UNNAMED, /* dropped by the receiver, which did not say which: OTLP's partial success */
@@ -33,9 +32,10 @@ enum lost_reason {
 struct sink_events {
     /** Bytes have left the queue (called after each write that settled something). */
     void (*on_progress)(void *ctx, struct sink *sink);
-    /** Before its batch settles: so many records of that source are lost. NULL: nobody counts. */
-    void (*on_lost)(void *ctx, struct sink *sink, struct source *source, uint64_t records,
-                    enum lost_reason reason);
+    /** Before the batch settles: so many records of it are lost. `source` NULL: whose they are is
+     * not known. on_lost NULL: nobody counts. */
+    void (*on_lost)(void *ctx, struct sink *sink, struct batch *batch, struct source *source,
+                    uint64_t records, enum lost_reason reason);
     /** The sink has nothing queued and nothing in flight after sink_close. Last call. */
     void (*on_closed)(void *ctx, struct sink *sink);
     void *ctx;
@@ -43,7 +43,7 @@ struct sink_events {
 
 struct sink_ops {
     const char *kind; /* "stdout", "file" */
-    void (*submit)(struct sink *sink, struct batch *batch);
+    int (*submit)(struct sink *sink, struct batch *batch);
     void (*sync)(struct sink *sink); /* NULL: nothing to sync */
     void (*close)(struct sink *sink);
     void (*abort)(struct sink *sink);
@@ -72,10 +72,19 @@ struct sink {
     int sync_error; /* negative errno of the last sync that failed; 0: none has */
 };
 
-/** Hands a sealed batch over; the sink takes its own reference. */
-static inline void sink_submit(struct sink *s, struct batch *b)
+/** For sinks that were aborted: so many records of the batch are lost, whoever's they are. */
+static inline void sink_lose(struct sink *s, struct batch *b, uint64_t records)
 {
-    s->ops->submit(s, b);
+    s->records_lost += records;
+    if (records > 0 && s->events.on_lost)
+        s->events.on_lost(s->events.ctx, s, b, NULL, records, LOST_ABORTED);
+}
+
+/** Hands a sealed batch over; the sink takes its own reference. Returns 0, or -ENOMEM: the sink
+ * does not have it. */
+static inline int sink_submit(struct sink *s, struct batch *b)
+{
+    return s->ops->submit(s, b);
 }
 
 /** Has what is settled by now brought to where it survives a power loss; `syncing` until it is

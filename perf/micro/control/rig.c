@@ -12,7 +12,7 @@
 #define SOCKET_PATH "/nowhere"
 #define IMAGE "registry.example/shop/frontend:1.2"
 
-static void encode(struct sink *sink, struct batch *batch)
+static int encode(struct sink *sink, struct batch *batch)
 {
     struct rig *rig = container_of(sink, struct rig, sink);
 
@@ -21,6 +21,7 @@ static void encode(struct sink *sink, struct batch *batch)
             buf_reset(&rig->encoded);
         bench_require(ndjson_append(&rig->encoded, &batch->records[i]) == 0);
     }
+    return 0;
 }
 
 static const struct sink_ops encoding_ops = {.kind = "encode", .submit = encode};

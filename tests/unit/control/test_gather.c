@@ -34,13 +34,14 @@ struct fixture {
     unsigned settled;
 };
 
-static void slow_submit(struct sink *sink, struct batch *batch)
+static int slow_submit(struct sink *sink, struct batch *batch)
 {
     struct slow_sink *s = container_of(sink, struct slow_sink, sink);
 
     assert_true(s->count < BATCHES_MAX);
     s->batches[s->count++] = batch_ref(batch);
     sink->queued_bytes += batch->bytes;
+    return 0;
 }
 
 /* Syncs until the test says that it has. */

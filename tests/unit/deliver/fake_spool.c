@@ -34,6 +34,7 @@ struct spool {
     struct spool_stats stats;
     bool read_fails;
     int read_res;
+    bool aborted, read_is_next;
 };
 
 /* A read that waits. */
@@ -91,6 +92,7 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
 {
     struct kept *k;
 
+    assert_false(s->aborted);
     if (s->bytes + batch->bytes > s->bytes_max)
         return -ENOSPC;
     k = calloc(1, sizeof *k);
@@ -143,7 +145,8 @@ static bool is_wanted(const struct spool *s, const struct kept *k)
 
 void spool_cursor_set(struct spool_cursor *c, struct spool_place place)
 {
-    assert_true(spool_is_nothing(place) || spool_is_nothing(c->place) || place.at >= c->place.at);
+    assert_true(spool_is_nothing(place) || spool_is_nothing(c->place) ||
+                (place.at >= c->place.at && place.at <= c->spool->end.at));
     c->place = place;
     LIST_FOR_EACH_ENTRY (k, &c->spool->kept, struct kept, link) {
         if (is_wanted(c->spool, k) || k->end.at > c->spool->durable_end.at)
@@ -177,6 +180,11 @@ static void read_one(struct spool *s, struct waiting w)
 {
     struct spool_read *r = w.read;
 
+    if (s->aborted) {
+        r->batch = NULL;
+        r->done(r, -ECANCELED);
+        return;
+    }
     *r = (struct spool_read){.done = r->done, .begin = w.place, .end = w.place};
     if (s->read_fails && s->read_res < 0) {
         s->read_fails = false;
@@ -186,6 +194,8 @@ static void read_one(struct spool *s, struct waiting w)
     LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
         if (k->begin.at < w.place.at)
             continue;
+        if (k->end.at > s->durable_end.at)
+            break;
         r->begin = k->begin;
         r->end = k->end;
         if (!(k->cursors & spool_cursor_bit(w.cursor)))
@@ -200,22 +210,49 @@ static void read_one(struct spool *s, struct waiting w)
     r->done(r, r->end.at == w.place.at ? -ENODATA : 0);
 }
 
+/* What was never durable is not there for anybody. */
+static void forget_append(struct spool *s, const struct spool_append *a)
+{
+    LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
+        if (k->begin.at == a->begin.at)
+            forget(s, k);
+    }
+}
+
+static bool can_read(const struct spool *s)
+{
+    const struct waiting *w;
+
+    if (list_is_empty(&s->reads))
+        return false;
+    w = container_of(s->reads.next, struct waiting, link);
+    return s->aborted || w->place.at < s->durable_end.at;
+}
+
 bool fake_spool_step(struct spool *s)
 {
-    struct list *link = list_pop(&s->appends);
+    struct list *link = NULL;
 
+    if (!can_read(s) || !s->read_is_next)
+        link = list_pop(&s->appends);
+    s->read_is_next = link != NULL;
     if (link) {
         struct spool_append *a = container_of(link, struct spool_append, link);
         struct batch *batch = a->batch;
 
         s->stats.writing_bytes -= batch->bytes;
-        s->durable_end = a->end;
+        if (s->aborted) {
+            a->error = -ECANCELED;
+            forget_append(s, a);
+        } else {
+            s->durable_end = a->end;
+        }
         a->batch = NULL;
         a->done(a);
         (void)batch_unref(batch);
         return true;
     }
-    link = list_pop(&s->reads);
+    link = can_read(s) ? list_pop(&s->reads) : NULL;
     if (link) {
         struct waiting w = *container_of(link, struct waiting, link);
 
@@ -224,6 +261,23 @@ bool fake_spool_step(struct spool *s)
         return true;
     }
     return false;
+}
+
+void spool_abort(struct spool *s)
+{
+    s->aborted = true;
+}
+
+bool fake_spool_is_aborted(const struct spool *s)
+{
+    return s->aborted;
+}
+
+void fake_spool_open_again(struct spool *s)
+{
+    assert_true(list_is_empty(&s->appends) && list_is_empty(&s->reads));
+    s->aborted = false;
+    s->durable_end = s->end;
 }
 
 void fake_spool_fail_read(struct spool *s, int res)

@@ -11,8 +11,15 @@ struct spool *fake_spool_create(size_t bytes_max);
 /** Asserts that nothing is under way. */
 void fake_spool_destroy(struct spool *s);
 
-/** Carries out the oldest append or read. False when there is none. */
+/** Carries out the oldest append, or the oldest read of what is durable, in turns if there are
+ * both. False when there is none. */
 bool fake_spool_step(struct spool *s);
+
+/** Whether it was aborted. */
+bool fake_spool_is_aborted(const struct spool *s);
+
+/** After an abort: as the next run finds it. */
+void fake_spool_open_again(struct spool *s);
 
 /** The next read fails with this, or (0) finds its records damaged. */
 void fake_spool_fail_read(struct spool *s, int res);

@@ -44,9 +44,10 @@ struct fixture {
     uint64_t read;    /* in this run */
     uint64_t claims, claims_settled;
     bool paused, all_closed;
+    bool unsettled; /* no claim that goes from here on says anything */
 };
 
-static void take_in(struct sink *sink, struct batch *batch)
+static int take_in(struct sink *sink, struct batch *batch)
 {
     struct test_sink *s = container_of(sink, struct test_sink, sink);
 
@@ -54,6 +55,7 @@ static void take_in(struct sink *sink, struct batch *batch)
     assert_true(s->count < HELD_MAX);
     s->held[s->count++] = batch_ref(batch);
     sink->queued_bytes += batch->bytes;
+    return 0;
 }
 
 static void end_sink(struct test_sink *s)
@@ -86,7 +88,7 @@ static bool settle_one(struct test_sink *s, uint64_t lost)
     s->got += b->count - lost;
     s->lost += lost;
     if (lost > 0)
-        s->sink.events.on_lost(s->sink.events.ctx, &s->sink, b->records[0].source, lost,
+        s->sink.events.on_lost(s->sink.events.ctx, &s->sink, b, b->records[0].source, lost,
                                LOST_REFUSED);
     s->sink.queued_bytes -= b->bytes;
     (void)batch_unref(b);
@@ -110,7 +112,7 @@ static void abort_in(struct sink *sink)
     while (s->first < s->count) {
         struct batch *b = s->held[s->first++];
 
-        s->sink.events.on_lost(s->sink.events.ctx, sink, b->records[0].source, b->count,
+        s->sink.events.on_lost(s->sink.events.ctx, sink, b, b->records[0].source, b->count,
                                LOST_ABORTED);
         sink->queued_bytes -= b->bytes;
         (void)batch_unref(b);
@@ -132,6 +134,13 @@ static void on_pause(void *ctx, bool paused)
 static void on_settled(void *ctx, const struct outbox *o, int64_t after_ns)
 {
     assert_true(after_ns >= 0);
+}
+
+static void on_unsettled(void *ctx, const struct outbox *o)
+{
+    struct fixture *f = ctx;
+
+    f->unsettled = true;
 }
 
 static void on_closed(void *ctx)
@@ -160,8 +169,11 @@ struct how {
 
 static void open_all(struct fixture *f, const struct how *how)
 {
-    struct fanout_events events = {
-        .on_pause = on_pause, .on_settled = on_settled, .on_closed = on_closed, .ctx = f};
+    struct fanout_events events = {.on_pause = on_pause,
+                                   .on_settled = on_settled,
+                                   .on_unsettled = on_unsettled,
+                                   .on_closed = on_closed,
+                                   .ctx = f};
 
     f->all_closed = f->paused = false;
     f->read = 0;
@@ -233,7 +245,7 @@ static void give(struct fixture *f, size_t records)
     f->claims++;
     claim = batch_share(b, on_claim_settled, f);
     assert_non_null(claim);
-    fanout_hand_over(&f->fanout, b, claim);
+    assert_int_equal(0, fanout_hand_over(&f->fanout, b, claim));
     (void)batch_unref(claim);
     (void)batch_unref(b);
     check_books(f);

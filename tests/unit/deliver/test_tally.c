@@ -58,7 +58,7 @@ static void test_a_batch_is_counted_by_container(void **state)
     assert_int_equal(5, t.total[1].queued);
     assert_int_equal(0, t.total[0].queued);
     assert_int_equal(3, m->of[0].tally->of[1].queued);
-    tallies_settle(&t, 1, m);
+    tallies_settle(&t, 1, m, 0);
     assert_int_equal(2, m->of[1].tally->of[1].settled);
     assert_int_equal(5, sum(&t.total[1]));
     m = manifest_unref(&t, m);
@@ -85,7 +85,7 @@ static void test_what_is_lost_of_a_batch_does_not_settle_with_it(void **state)
     tallies_lose(&t, 0, a, 2, LOST_REFUSED);
     assert_int_equal(1, held->of[0].queued);
     assert_int_equal(5, sum(&t.total[0]));
-    tallies_settle(&t, 0, m);
+    tallies_settle(&t, 0, m, 0);
     assert_int_equal(2, held->of[0].lost[LOST_REFUSED]);
     assert_int_equal(1, held->of[0].settled);
     assert_int_equal(3, t.total[0].settled);

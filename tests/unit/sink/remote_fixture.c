@@ -9,12 +9,13 @@
 #include "ringtail/base/macros.h"
 #include "support/fake_ring.h"
 
-static void on_lost(void *ctx, struct sink *sink, struct source *source, uint64_t records,
-                    enum lost_reason reason)
+static void on_lost(void *ctx, struct sink *sink, struct batch *batch, struct source *source,
+                    uint64_t records, enum lost_reason reason)
 {
     struct remote_fixture *f = container_of((struct sink_fixture *)ctx, struct remote_fixture, s);
 
     assert_ptr_equal(f->s.sink, sink);
+    assert_true(batch->refs > 0);
     assert_true(source->refs > 0);
     assert_true(records > 0);
     f->lost[reason] += records;
