@@ -37,14 +37,6 @@ struct spool {
     bool aborted, read_is_next;
 };
 
-/* A read that waits. */
-struct waiting {
-    struct list link;
-    struct spool_read *read;
-    const struct spool_cursor *cursor;
-    struct spool_place place;
-};
-
 struct spool *fake_spool_create(size_t bytes_max)
 {
     struct spool *s = calloc(1, sizeof *s);
@@ -77,12 +69,15 @@ static struct batch *copy_of(const struct batch *b)
 {
     struct batch *copy = batch_create(NULL, NULL);
 
-    assert_non_null(copy);
+    if (!copy)
+        return NULL;
     for (size_t i = 0; i < b->count; i++) {
         const struct record *r = &b->records[i];
 
-        assert_int_equal(0, batch_append(copy, r->source, (enum record_stream)r->stream, r->ts_ns,
-                                         r->flags, slice_of(r->data, r->len)));
+        if (batch_append(copy, r->source, (enum record_stream)r->stream, r->ts_ns, r->flags,
+                         slice_of(r->data, r->len)) < 0)
+            return batch_unref(copy);
+        copy->records[i].ordinal = r->ordinal;
     }
     return copy;
 }
@@ -96,8 +91,13 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
     if (s->bytes + batch->bytes > s->bytes_max)
         return -ENOSPC;
     k = calloc(1, sizeof *k);
-    assert_non_null(k);
+    if (!k)
+        return -ENOMEM;
     k->batch = copy_of(batch);
+    if (!k->batch) {
+        free(k);
+        return -ENOMEM;
+    }
     k->cursors = cursors;
     k->begin = a->begin = s->end;
     s->end.at += batch->bytes + 1;
@@ -163,12 +163,10 @@ struct spool_place spool_cursor_place(const struct spool_cursor *c)
 void spool_read_from(struct spool *s, struct spool_read *r, const struct spool_cursor *c,
                      struct spool_place place, size_t bytes_max)
 {
-    struct waiting *w = calloc(1, sizeof *w);
-
-    assert_non_null(w);
-    assert_true(place.at < s->end.at);
-    *w = (struct waiting){.read = r, .cursor = c, .place = place};
-    list_append(&s->reads, &w->link);
+    assert_true(place.at < s->end.at && !s->aborted);
+    r->at = place;
+    r->cursor = spool_cursor_bit(c);
+    list_append(&s->reads, &r->link);
 }
 
 const struct spool_stats *spool_stats_get(const struct spool *s)
@@ -176,38 +174,41 @@ const struct spool_stats *spool_stats_get(const struct spool *s)
     return &s->stats;
 }
 
-static void read_one(struct spool *s, struct waiting w)
+static void read_one(struct spool *s, struct spool_read *r)
 {
-    struct spool_read *r = w.read;
+    struct spool_place place = r->at;
+    uint16_t cursor = r->cursor;
+    int res = 0;
 
-    if (s->aborted) {
-        r->batch = NULL;
-        r->done(r, -ECANCELED);
-        return;
-    }
-    *r = (struct spool_read){.done = r->done, .begin = w.place, .end = w.place};
-    if (s->read_fails && s->read_res < 0) {
+    *r = (struct spool_read){.done = r->done, .begin = place, .end = place};
+    if (s->aborted || (s->read_fails && s->read_res < 0)) {
         s->read_fails = false;
-        r->done(r, s->read_res);
+        r->done(r, s->aborted ? -ECANCELED : s->read_res);
         return;
     }
     LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
-        if (k->begin.at < w.place.at)
+        if (k->begin.at < place.at)
             continue;
         if (k->end.at > s->durable_end.at)
             break;
         r->begin = k->begin;
         r->end = k->end;
-        if (!(k->cursors & spool_cursor_bit(w.cursor)))
+        if (!(k->cursors & cursor))
             break;
         if (s->read_fails)
             r->skipped = k->batch->count;
         else
             r->batch = copy_of(k->batch);
+        if (!s->read_fails && !r->batch) {
+            r->begin = r->end = place;
+            res = -ENOMEM;
+        }
         s->read_fails = false;
         break;
     }
-    r->done(r, r->end.at == w.place.at ? -ENODATA : 0);
+    if (res == 0 && r->end.at == place.at)
+        r->end = s->durable_end; /* nothing is there any more */
+    r->done(r, res);
 }
 
 /* What was never durable is not there for anybody. */
@@ -221,12 +222,10 @@ static void forget_append(struct spool *s, const struct spool_append *a)
 
 static bool can_read(const struct spool *s)
 {
-    const struct waiting *w;
-
     if (list_is_empty(&s->reads))
         return false;
-    w = container_of(s->reads.next, struct waiting, link);
-    return s->aborted || w->place.at < s->durable_end.at;
+    return s->aborted ||
+           container_of(s->reads.next, struct spool_read, link)->at.at < s->durable_end.at;
 }
 
 bool fake_spool_step(struct spool *s)
@@ -254,10 +253,7 @@ bool fake_spool_step(struct spool *s)
     }
     link = can_read(s) ? list_pop(&s->reads) : NULL;
     if (link) {
-        struct waiting w = *container_of(link, struct waiting, link);
-
-        free(container_of(link, struct waiting, link));
-        read_one(s, w);
+        read_one(s, container_of(link, struct spool_read, link));
         return true;
     }
     return false;

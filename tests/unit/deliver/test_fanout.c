@@ -21,6 +21,7 @@
 #include "fake_spool.h"
 
 #define HELD_MAX 4096
+#define MODEL_RECORDS 200000
 #define SINKS 3
 
 /* Takes batches and settles them when the test says so. */
@@ -30,7 +31,9 @@ struct test_sink {
     size_t first, count;
     uint64_t next; /* the record that is to come next, by its timestamp */
     uint64_t got, lost;
-    bool is_exact; /* nothing is dropped by policy: no record may be missing */
+    bool is_exact;      /* nothing is dropped by policy: no record may be missing */
+    uint8_t *delivered; /* how often, by number; NULL: it is looked at as it comes */
+    uint64_t last;      /* run and number of the record that came last in this run */
     bool closing, closed;
 };
 
@@ -44,6 +47,8 @@ struct fixture {
     uint64_t read;    /* in this run */
     uint64_t claims, claims_settled;
     bool paused, all_closed;
+    uint8_t *acknowledged; /* by number; NULL: nobody asks */
+    uint16_t run;
     bool unsettled; /* no claim that goes from here on says anything */
 };
 
@@ -80,6 +85,15 @@ static bool settle_one(struct test_sink *s, uint64_t lost)
     for (size_t i = 0; i < b->count; i++) {
         uint64_t number = (uint64_t)b->records[i].ts_ns;
 
+        if (s->delivered) {
+            uint64_t key = (uint64_t)b->records[i].ordinal << 32 | number;
+
+            assert_true(key > s->last || s->last == 0);
+            s->last = key;
+            if (s->delivered[number] < UINT8_MAX)
+                s->delivered[number]++;
+            continue;
+        }
         if (s->is_exact)
             assert_int_equal(s->next, number);
         assert_true(number >= s->next);
@@ -156,6 +170,8 @@ static void on_claim_settled(void *ctx, struct batch *claim)
     struct fixture *f = ctx;
 
     f->claims_settled++;
+    for (size_t i = 0; f->acknowledged && !f->unsettled && i < claim->count; i++)
+        f->acknowledged[claim->records[i].ts_ns] = true;
 }
 
 static const char *const names[SINKS] = {"one", "two", "three"};
@@ -175,7 +191,8 @@ static void open_all(struct fixture *f, const struct how *how)
                                    .on_closed = on_closed,
                                    .ctx = f};
 
-    f->all_closed = f->paused = false;
+    f->all_closed = f->paused = f->unsettled = false;
+    f->run++;
     f->read = 0;
     assert_int_equal(0, fanout_init(&f->fanout, how->sinks, f->spool, &events));
     for (size_t i = 0; i < how->sinks; i++) {
@@ -188,11 +205,53 @@ static void open_all(struct fixture *f, const struct how *how)
         };
 
         s->closing = s->closed = false;
+        s->last = 0;
         s->sink = (struct sink){.ops = &test_ops, .ring = f->ring};
         s->sink.events = fanout_sink_events(&f->fanout);
         assert_int_equal(0, fanout_add(&f->fanout, &options, how->spools, &s->sink));
     }
     fanout_start(&f->fanout);
+}
+
+/* ---- memory that fails ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static bool counting;
+static unsigned until_failure, failures; /* allocations that go well, then ones that fail */
+static unsigned failed;
+
+static bool fails(void)
+{
+    if (!counting || failures == 0)
+        return false;
+    if (until_failure > 0) {
+        until_failure--;
+        return false;
+    }
+    failures--;
+    failed++;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
 }
 
 static int setup(void **state)
@@ -484,6 +543,7 @@ static void test_what_is_left_at_the_end_is_in_the_spool_for_the_next_run(void *
         check_books(f);
         assert_int_equal(f->claims, f->claims_settled);
         assert_int_equal(0, f->fanout.tallies.total[1].lost[LOST_ABORTED]);
+        assert_false(f->unsettled);
         assert_int_equal(f->written, f->sinks[1].got + fake_spool_records(f->spool, names[1]));
         fanout_finish(&f->fanout);
     }
@@ -510,6 +570,63 @@ static void test_without_a_spool_giving_up_loses_what_is_queued_and_counts_it(vo
     a = &f->fanout.tallies.total[0];
     assert_int_equal(f->sinks[0].got, a->settled);
     assert_int_equal(f->written - f->sinks[0].got, a->lost[LOST_ABORTED]);
+    assert_true(f->unsettled);
+}
+
+/* A disk that is full, or that hangs: there has to be an end all the same. */
+static void
+test_what_the_spool_does_not_take_in_the_end_is_lost_and_no_claim_says_otherwise(void **state)
+{
+    for (int is_full = 0; is_full < 2; is_full++) {
+        struct fixture *f;
+        const struct account *a;
+
+        setup(state);
+        f = *state;
+        f->spool = fake_spool_create(is_full ? 1 : SIZE_MAX);
+        open_all(f, &(struct how){2, 1 << 20, 1 << 17, OUTBOX_PAUSE, true});
+        for (unsigned i = 0; i < 100; i++)
+            give(f, 50);
+        while (settle_one(&f->sinks[0], 0))
+            ;
+        fanout_close(&f->fanout);
+        fanout_give_up(&f->fanout);
+        fake_ring_advance(f->ring, 1000);
+        end_sink(&f->sinks[1]);
+        assert_int_equal(is_full, f->unsettled);
+        fanout_end_spool(&f->fanout);
+        close_all(f);
+        assert_true(f->all_closed && f->unsettled);
+        check_books(f);
+        a = &f->fanout.tallies.total[1];
+        assert_int_equal(0, a->spooled + a->queued);
+        assert_int_equal(f->written - f->sinks[1].got, a->lost[LOST_ABORTED]);
+        teardown(state);
+    }
+    *state = NULL;
+}
+
+static void test_reading_back_does_not_wait_for_what_is_being_appended(void **state)
+{
+    struct fixture *f = *state;
+
+    f->spool = fake_spool_create(SIZE_MAX);
+    open_all(f, &(struct how){1, 1 << 18, 1 << 16, OUTBOX_PAUSE, true});
+    while (!f->fanout.outboxes[0].spooling)
+        give(f, 50);
+    for (unsigned i = 0; i < 4000; i++) {
+        /* Something is always on its way into the spool. */
+        give(f, 1);
+        give(f, 1);
+        (void)fake_spool_step(f->spool);
+        (void)fake_spool_step(f->spool);
+        (void)settle_one(&f->sinks[0], 0);
+        (void)settle_one(&f->sinks[0], 0);
+    }
+    assert_true(f->sinks[0].got > 3000);
+    drain(f);
+    assert_int_equal(f->written, f->sinks[0].got);
+    close_all(f);
 }
 
 /* Any order of what can happen. */
@@ -577,6 +694,183 @@ static void test_whatever_happens_in_whatever_order_the_books_balance(void **sta
     *state = NULL;
 }
 
+/*
+ * Several runs over one spool, each ended in some way, while memory fails now and then. What no
+ * claim has acknowledged is read again by the next run.
+ */
+static void give_numbers(struct fixture *f, uint64_t first, size_t records)
+{
+    struct batch *b = batch_create(NULL, NULL), *claim;
+    int r;
+
+    for (size_t i = 0; i < records; i++) {
+        assert_int_equal(0, batch_append(b, f->source, RECORD_STDOUT, (int64_t)(first + i), 0,
+                                         slice_str("some line of a container's log")));
+        b->records[i].ordinal = f->run;
+    }
+    do {
+        claim = batch_share(b, on_claim_settled, f);
+        counting = true;
+        r = fanout_hand_over(&f->fanout, b, claim);
+        counting = false;
+        if (r < 0)
+            claim->on_settled = NULL;
+        (void)batch_unref(claim);
+    } while (r < 0);
+    f->read += records;
+    f->claims++;
+    (void)batch_unref(b);
+    check_books(f);
+}
+
+static void give_what_is_not_acknowledged(struct fixture *f)
+{
+    uint64_t n = 0;
+
+    while (n < f->written) {
+        size_t count = 0;
+
+        while (n + count < f->written && count < 50 && !f->acknowledged[n + count])
+            count++;
+        if (count > 0)
+            give_numbers(f, n, count);
+        n += count + (count == 0);
+    }
+}
+
+static void step_somewhere(struct fixture *f, struct random *random)
+{
+    counting = true;
+    switch (random_below(random, 4)) {
+    case 0:
+    case 1:
+        (void)settle_one(&f->sinks[random_below(random, f->fanout.count)],
+                         random_below(random, 8) == 0);
+        break;
+    case 2:
+        if (f->spool)
+            (void)fake_spool_step(f->spool);
+        break;
+    default:
+        fake_ring_advance(f->ring, (int64_t)random_below(random, 300));
+        break;
+    }
+    counting = false;
+    check_books(f);
+}
+
+static void end_run(struct fixture *f, struct random *random, bool is_clean)
+{
+    counting = !is_clean;
+    if (is_clean)
+        drain(f);
+    for (size_t i = 0; i < f->fanout.count; i++)
+        f->sinks[i].sink.state = random_below(random, 2) ? SINK_RETRYING : SINK_OK;
+    fanout_close(&f->fanout);
+    check_books(f);
+    for (uint64_t n = random_below(random, 100); n > 0 && !f->all_closed; n--)
+        step_somewhere(f, random);
+    counting = !is_clean;
+    if (!f->all_closed && !is_clean)
+        fanout_give_up(&f->fanout);
+    check_books(f);
+    for (uint64_t n = random_below(random, 50); n > 0 && !f->all_closed; n--)
+        step_somewhere(f, random);
+    counting = !is_clean;
+    if (!f->all_closed && !is_clean && random_below(random, 2))
+        fanout_end_spool(&f->fanout);
+    counting = false;
+    close_all(f);
+    assert_true(f->all_closed);
+    check_books(f);
+    assert_int_equal(f->claims, f->claims_settled);
+    if (f->spool)
+        fake_spool_open_again(f->spool);
+}
+
+static void play_runs(struct fixture *f, uint64_t seed)
+{
+    struct how how = {.sinks = SINKS, .window_bytes = 1 << 15};
+    uint64_t dropped[SINKS] = {0};
+    bool is_clean = seed % 4 == 0;
+    struct random random;
+
+    random_seed(&random, seed);
+    how.queue_max_bytes = (size_t)1 << (16 + random_below(&random, 3));
+    how.spools = random_below(&random, 4) > 0;
+    how.policy = (enum outbox_policy)random_below(&random, 3);
+    f->spool = how.spools ? fake_spool_create((size_t)1 << (13 + random_below(&random, 6))) : NULL;
+    for (unsigned run = 0; run < 4; run++) {
+        bool is_last = run == 3;
+
+        open_all(f, &how);
+        give_what_is_not_acknowledged(f);
+        for (unsigned step = 0; step < 400 && !is_last; step++) {
+            if (random_below(&random, 16) == 0) {
+                until_failure = (unsigned)random_below(&random, 8);
+                failures = 1 + (unsigned)random_below(&random, 4);
+            }
+            if (!f->paused && random_below(&random, 2)) {
+                uint64_t count = 1 + random_below(&random, 60);
+
+                f->written += count;
+                assert_true(f->written < MODEL_RECORDS);
+                give_numbers(f, f->written - count, count);
+            }
+            step_somewhere(f, &random);
+        }
+        failures = is_last ? 0 : failures;
+        if (is_last)
+            drain(f);
+        end_run(f, &random, is_clean || is_last);
+        for (size_t i = 0; i < SINKS; i++) {
+            const struct account *a = &f->fanout.tallies.total[i];
+
+            assert_int_equal(0, a->queued);
+            dropped[i] += a->lost[LOST_DROPPED_OLDEST] + a->lost[LOST_DROPPED_NEWEST];
+            assert_int_equal(0, a->lost[LOST_DAMAGED] + a->lost[LOST_EXPIRED]);
+        }
+        failures = 0;
+        if (!is_last)
+            fanout_finish(&f->fanout);
+    }
+    for (size_t i = 0; i < SINKS; i++) {
+        uint64_t missing = 0;
+
+        for (uint64_t n = 0; n < f->written; n++) {
+            missing += f->sinks[i].delivered[n] == 0;
+            if (is_clean)
+                assert_true(f->sinks[i].delivered[n] <= 1);
+        }
+        assert_true(missing <= dropped[i]);
+        assert_true(how.policy != OUTBOX_PAUSE || missing == 0);
+    }
+}
+
+static void test_what_was_acknowledged_is_delivered_over_runs_that_end_in_any_way(void **state)
+{
+    uint64_t seeds = getenv("RINGTAIL_TEST_FULL") ? 5000 : 120;
+
+    failed = 0;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct fixture *f;
+
+        setup(state);
+        f = *state;
+        f->acknowledged = calloc(MODEL_RECORDS, 1);
+        for (size_t i = 0; i < SINKS; i++)
+            f->sinks[i].delivered = calloc(MODEL_RECORDS, 1);
+        play_runs(f, seed);
+        for (size_t i = 0; i < SINKS; i++)
+            free(f->sinks[i].delivered);
+        free(f->acknowledged);
+        f->acknowledged = NULL;
+        teardown(state);
+    }
+    assert_true(failed > seeds);
+    *state = NULL;
+}
+
 #define FANNING(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define TITLED(title, fn)                                                                          \
     {                                                                                              \
@@ -601,6 +895,10 @@ int main(void)
         TITLED("S36 what is left at the end is in the spool for the next run",
                test_what_is_left_at_the_end_is_in_the_spool_for_the_next_run),
         FANNING(test_without_a_spool_giving_up_loses_what_is_queued_and_counts_it),
+        cmocka_unit_test(
+            test_what_the_spool_does_not_take_in_the_end_is_lost_and_no_claim_says_otherwise),
+        FANNING(test_reading_back_does_not_wait_for_what_is_being_appended),
+        cmocka_unit_test(test_what_was_acknowledged_is_delivered_over_runs_that_end_in_any_way),
         cmocka_unit_test(test_whatever_happens_in_whatever_order_the_books_balance),
     };
 
