@@ -211,7 +211,7 @@ static void on_appended(struct spool_append *a)
             give_back(p);
         if (p->is_done || !p->is_submitted)
             parcel_free(p);
-        else
+        else if (!a->error)
             let_go_of_claim(p);
         give_memory_back(o);
         pump(o);
