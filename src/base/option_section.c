@@ -414,7 +414,8 @@ int options_complete(const struct option_table *t, void *values, struct option_p
             r = make_all(&t->sections[i], in, problems);
         in->pending = pending_free(in->pending);
     }
-    if (r < 0 || problems->out_of_memory)
+    problems->out_of_memory |= r < 0;
+    if (problems->out_of_memory)
         return -ENOMEM;
     return problems->count == before ? 0 : -EINVAL;
 }

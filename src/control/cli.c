@@ -189,8 +189,9 @@ static int take_arg(char **argv, int argc, int *at, struct arg *ret,
 static void set_one(struct config *c, const char *where, const char *name, const char *value,
                     struct option_problems *problems)
 {
-    (void)options_set(config_options(), c, where, slice_str(name), slice_str(value),
-                      problems); /* what is wrong is in the list */
+    /* What else is wrong is in the list. */
+    problems->out_of_memory |= options_set(config_options(), c, where, slice_str(name),
+                                           slice_str(value), problems) == -ENOMEM;
 }
 
 static const char key_characters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -203,9 +204,10 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
     case ARG_SET:
         equals = strchr(arg->value, '=');
         if (equals)
-            (void)options_set(config_options(), c, "--set",
-                              slice_of(arg->value, (size_t)(equals - arg->value)),
-                              slice_str(equals + 1), problems); /* the same */
+            problems->out_of_memory |=
+                options_set(config_options(), c, "--set",
+                            slice_of(arg->value, (size_t)(equals - arg->value)),
+                            slice_str(equals + 1), problems) == -ENOMEM;
         else /* what stands behind the key may be a secret */
             option_problems_add(problems, "--set %.*s: expected KEY=VALUE",
                                 (int)strspn(arg->value, key_characters), arg->value);
@@ -269,7 +271,8 @@ static void configure(struct config *c, const struct overview *o, int argc, char
     if (docker_host && *docker_host && !o->engine)
         set_one(c, "DOCKER_HOST", "engine.url", docker_host, problems);
     if (o->file)
-        (void)options_load_file(config_options(), c, o->file, problems); /* the same */
+        problems->out_of_memory |=
+            options_load_file(config_options(), c, o->file, problems) == -ENOMEM;
     while (at < argc) {
         struct arg arg;
 
