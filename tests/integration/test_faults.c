@@ -114,11 +114,25 @@ static void test_whatever_fails_nothing_is_acknowledged_falsely(void **state)
     free(program);
 }
 
+static void test_a_start_that_fails_lands_what_it_has_begun(void **state)
+{
+    struct world *w = *state;
+    char spool[128];
+
+    world_engine(w, NULL);
+    (void)snprintf(spool, sizeof spool, "spool.path=%s/spool", w->dir);
+    world_run(w, "--set", "sinks.there.type=http", "--set", "sinks.there.url=http://127.0.0.1:1/",
+              "--set", spool, "--set", "positions.path=/dev/null/nowhere/positions");
+    world_wait_exit(w, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST("whatever fails nothing is acknowledged falsely",
                    test_whatever_fails_nothing_is_acknowledged_falsely),
+        WORLD_TEST("a start that fails lands what it has begun",
+                   test_a_start_that_fails_lands_what_it_has_begun),
     };
 
     return world_main(tests);
