@@ -20,7 +20,7 @@ struct delivery {
     struct ledger *ledger;
     struct receiver receivers[DELIVERY_SINKS];
     char config[128];
-    char spool_dir[128];  /* may be changed before the first run */
+    char spool_dir[160];  /* may be changed before the first run */
     const char *left_out; /* lines with this text in it come to no receiver; NULL: all do */
 };
 

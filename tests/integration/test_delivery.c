@@ -311,6 +311,132 @@ static void test_ends_while_a_sink_hangs(void **state)
     delivery_stop(d);
 }
 
+/* What neither the sink nor the spool has taken is read from the Engine again. */
+static void test_ends_while_the_spool_is_full(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+
+    mode(d, DELIVERY_LOKI, hang);
+    for (unsigned round = 0; round < 3; round++) {
+        delivery_run(d, SMALL_SPOOL, "--set", "run.grace_period=300ms");
+        say_long(d, c, 1000);
+        delivery_wait_sum(d, "reading_pauses_total", 1, 1e9);
+        ringtail_proc_signal(&d->world->ringtail, SIGTERM);
+        world_wait_exit(d->world, 1);
+    }
+    revive(d, DELIVERY_LOKI);
+    delivery_run(d, SMALL_SPOOL);
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+/* ---- S37 ---- */
+
+/* A file system of 2 MiB for the spool and the positions, which nobody but us and our children
+ * sees.
+ */
+static void mount_small(struct delivery *d)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/small", d->world->dir);
+    assert_int_equal(0, mkdir(path, 0700));
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", path, "tmpfs", 0, "size=2m") < 0) {
+        print_message("a file system of our own needs root: %s\n", strerror(errno));
+        skip();
+    }
+    snprintf(d->spool_dir, sizeof d->spool_dir, "%s/spool", path);
+}
+
+static void umount_small(struct delivery *d)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/small", d->world->dir);
+    assert_int_equal(0, umount2(path, MNT_DETACH));
+}
+
+/* A file that takes all the room there is; its name. */
+static const char *fill_small(struct delivery *d)
+{
+    static char path[160], bytes[65536];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/small/ballast", d->world->dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    for (size_t size = sizeof bytes; size > 0; size /= 2)
+        while (write(fd, bytes, size) > 0)
+            continue;
+    assert_int_equal(0, close(fd));
+    return path;
+}
+
+#define ON_SMALL(positions) "--set", "spool.max_bytes=8MiB", "--set", (positions)
+
+static void test_a_spool_larger_than_its_disk(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+    char positions[200];
+
+    mount_small(d);
+    snprintf(positions, sizeof positions, "positions.path=%s/small/positions", d->world->dir);
+    delivery_run(d, ON_SMALL(positions));
+    mode(d, DELIVERY_LOKI, hang);
+    say_long(d, c, 1500);
+    delivery_wait_sum(d, "reading_pauses_total", 1, 1e9);
+    revive(d, DELIVERY_LOKI);
+    delivery_wait_all(d);
+    delivery_stop(d);
+    umount_small(d);
+}
+
+static void fill_and_go_on(struct delivery *d, int signal, int code)
+{
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+    const char *ballast;
+    char positions[200];
+
+    mount_small(d);
+    snprintf(positions, sizeof positions, "positions.path=%s/small/positions", d->world->dir);
+    delivery_run(d, ON_SMALL(positions), "--set", "run.grace_period=300ms");
+    ledger_say_many(d->ledger, c, "while there is room", 100);
+    delivery_wait_all(d);
+    ballast = fill_small(d);
+    mode(d, DELIVERY_LOKI, hang);
+    say_long(d, c, 1500);
+    delivery_wait_sum(d, "reading_pauses_total", 1, 1e9);
+    if (signal) {
+        ringtail_proc_signal(&d->world->ringtail, signal);
+        world_wait_exit(d->world, code);
+        delivery_run(d, ON_SMALL(positions));
+        world_wait_log(d->world, "Following containers", NULL, 1);
+    }
+    assert_int_equal(0, unlink(ballast));
+    revive(d, DELIVERY_LOKI);
+    delivery_wait_all(d);
+    delivery_stop(d);
+    umount_small(d);
+}
+
+static void test_a_full_disk_that_gets_room(void **state)
+{
+    fill_and_go_on(*state, 0, 0);
+}
+
+static void test_a_full_disk_and_sigkill(void **state)
+{
+    fill_and_go_on(*state, SIGKILL, 128 + SIGKILL);
+}
+
+static void test_a_full_disk_and_sigterm(void **state)
+{
+    fill_and_go_on(*state, SIGTERM, 1);
+}
+
 /* ---- S42 ---- */
 
 enum { SPEAKERS = 3 };
@@ -345,6 +471,32 @@ static void say_at_once(struct delivery *d, struct sim_container *c, unsigned co
     }
 }
 
+/* Whatever run reads a line, it has the identity by which a receiver knows it. */
+static void test_equal_lines_on_both_sides_of_a_restart(void **state)
+{
+    struct delivery *d = *state;
+    struct sim_container *c = sim_add(d->world->sim, NULL);
+    int64_t ts_ns = world_next_ts(d->world);
+    struct random random;
+
+    random_seed(&random, 9);
+    /* Eight in all: so many marks are kept over a restart. */
+    for (unsigned run = 0; run < 4; run++) {
+        delivery_run(d);
+        for (unsigned n = 0; n < 2; n++) {
+            const char *text = &"ab"[random_below(&random, 2)];
+
+            ledger_say(d->ledger, c, random_below(&random, 4) ? SIM_STDOUT : SIM_STDERR, ts_ns,
+                       text, 1);
+        }
+        delivery_wait_all(d);
+        if (run % 2)
+            delivery_stop(d);
+        else
+            ledger_kill(d->world);
+    }
+}
+
 static void test_kills_with_receivers_that_fail(void **state)
 {
     unsigned kills = getenv("RINGTAIL_TEST_FULL") ? 200 : 20;
@@ -366,7 +518,7 @@ static void test_kills_with_receivers_that_fail(void **state)
 
             ledger_say_many(d->ledger, speaker, "under fire",
                             1 + (unsigned)random_below(&random, 40));
-            say_at_once(d, speaker, (unsigned)random_below(&random, 14));
+            say_at_once(d, speaker, (unsigned)random_below(&random, 9));
             if (random_below(&random, 8) == 0)
                 say_long(d, speaker, 400);
             rest(&random, 20000);
@@ -404,6 +556,18 @@ int main(void)
         DELIVERY_TEST("S33 drop_newest with a spool that is full",
                       test_drop_newest_with_a_full_spool),
         DELIVERY_TEST("S36 SIGTERM while a sink hangs loses nothing", test_ends_while_a_sink_hangs),
+        DELIVERY_TEST("S36 SIGTERM while a sink hangs and the spool is full loses nothing",
+                      test_ends_while_the_spool_is_full),
+        DELIVERY_TEST("S37 a spool that fills its disk is read and makes room",
+                      test_a_spool_larger_than_its_disk),
+        DELIVERY_TEST("S37 spool and positions on a full disk go on when there is room",
+                      test_a_full_disk_that_gets_room),
+        DELIVERY_TEST("S37 SIGKILL while spool and positions are on a full disk loses nothing",
+                      test_a_full_disk_and_sigkill),
+        DELIVERY_TEST("S37 SIGTERM while spool and positions are on a full disk loses nothing",
+                      test_a_full_disk_and_sigterm),
+        DELIVERY_TEST("S42 lines that are equal in everything are told apart over restarts",
+                      test_equal_lines_on_both_sides_of_a_restart),
         DELIVERY_TEST("S42 SIGKILL with receivers that fail", test_kills_with_receivers_that_fail),
     };
 

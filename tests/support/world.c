@@ -13,6 +13,8 @@
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
 
+#include "integration/books.h"
+
 #define POLL_MS 5
 
 int world_setup(void **state)
@@ -288,6 +290,7 @@ void world_stop_early(struct world *w)
 {
     int64_t records;
 
+    books_check(w);
     ringtail_proc_signal(&w->ringtail, SIGTERM);
     world_wait_exit(w, 0);
     while (poll_output(w))

@@ -140,7 +140,8 @@ void world_command_how(struct world *w, const struct ringtail_how *how);
 /** Waits for ringtail's end and asserts its exit code, and that no sanitizer has complained. */
 void world_wait_exit(struct world *w, int code);
 
-/** SIGTERM, exit code 0, and the output is complete and nothing more. */
+/** SIGTERM, exit code 0, and the output is complete and nothing more. The books on /metrics have to
+ * add up before, where there are any. */
 void world_stop(struct world *w);
 
 /** The same without the demand that all lines be there. */
