@@ -486,6 +486,8 @@ int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *ba
     size_t known;
     int r;
 
+    if (s->aborted)
+        return -ENOSPC;
     assert(batch->count > 0 && !s->finishing);
     for (size_t i = 0; i < WRITER_SLOTS; i++) {
         if (!w->slots[i].buffer)

@@ -79,7 +79,7 @@ int spool_open(struct ring *ring, const struct spool_options *options, struct sp
 void spool_finish(struct spool *s);
 
 /** The grace is over: what is not written is given up, `done` comes with -ECANCELED. Implies
- * spool_finish. */
+ * spool_finish; what is appended then is refused. */
 void spool_abort(struct spool *s);
 
 /** Whether nothing is in flight, waiting, or unsaved; after spool_finish this comes to be. */
@@ -109,7 +109,8 @@ struct spool_append {
 /**
  * Appends all records of the batch (one at least) for the cursors whose bits are set, takes a
  * reference until done, and never fails for the disk: a write that fails is tried again. returns:
- * 0; -ENOSPC: it would be larger than bytes_max, nothing was appended; -ENOMEM likewise.
+ * 0; -ENOSPC: it would be larger than bytes_max, or is given up, and nothing was appended; -ENOMEM
+ * likewise.
  */
 int spool_append_batch(struct spool *s, struct spool_append *a, struct batch *batch,
                        uint16_t cursors);
