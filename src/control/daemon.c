@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "ringtail/base/buf.h"
 #include "ringtail/base/clock.h"
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
@@ -473,6 +474,8 @@ static int wire(struct daemon *d)
     d->meters.containers = &d->containers;
     d->meters.discovery = &d->discovery;
     d->meters.positions = &d->positions;
+    d->meters.sinks = &d->sinks;
+    meters_sinks_opened(&d->meters);
     return 0;
 }
 
@@ -513,13 +516,22 @@ static void open_admin(struct daemon *d)
                  LOG_INT("port", admin_port(d->admin)));
 }
 
+static void say_hello(const struct daemon *d)
+{
+    struct buf names = {0};
+
+    (void)sinks_names(&d->sinks, &names); /* without memory fewer of them are said */
+    log_info("Starting", LOG_STR("version", RINGTAIL_VERSION),
+             LOG_STR("backend", ring_describe(d->ring)), LOG_STR("engine", d->config->engine_url),
+             LOG_STR("sinks", buf_cstr(&names)), LOG_STR("since", d->config->stream_since));
+    buf_finish(&names);
+}
+
 static void run(struct daemon *d)
 {
     int r;
 
-    log_info("Starting", LOG_STR("version", RINGTAIL_VERSION),
-             LOG_STR("backend", ring_describe(d->ring)), LOG_STR("engine", d->config->engine_url),
-             LOG_STR("output", d->config->output_path), LOG_STR("since", d->config->stream_since));
+    say_hello(d);
     log_writer_init(&d->log, d->ring);
     atomic_store(&signal_ring, d->ring);
     if (atomic_load(&signals_seen) > 0)

@@ -139,7 +139,8 @@ static struct metric_series *send_duration(struct meters *m, const struct outbox
     struct metric_series **series = &m->send_duration[o->options.number];
 
     if (!*series)
-        *series = metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION, o->sink->ops->kind);
+        *series = metrics_series(m->metrics, NULL, METRIC_SINK_SEND_DURATION,
+                                 m->sinks->entries[o->options.number].kind);
     return *series;
 }
 
@@ -262,7 +263,9 @@ static void fill_sink(struct meters *m, const struct outbox *o)
 {
     static const char *const states[] = {"ok", "retrying", "suspended"};
     const struct account *a = &m->fanout->tallies.total[o->options.number];
-    const char *name = o->options.name, *kind = o->sink->ops->kind;
+    const char *name = o->options.name, *kind = m->sinks->entries[o->options.number].kind;
+    struct metric_series *utilization =
+        metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind);
     double limit = (double)o->options.queue_max_bytes;
     double held = (double)outbox_held_bytes(o);
     double lost = 0;
@@ -288,8 +291,7 @@ static void fill_sink(struct meters *m, const struct outbox *o)
     metric_add(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"),
                (double)a->settled);
     metric_add(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), lost);
-    metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind),
-               MIN(held / limit, 1));
+    metric_set(utilization, MAX(utilization->value, MIN(held / limit, 1)));
 }
 
 static void fill_records(struct meters *m)
@@ -298,8 +300,9 @@ static void fill_records(struct meters *m)
     double errors = 0, sync_errors = 0, held = (double)fanout_held_bytes(f), limit = 0;
 
     for (size_t i = 0; i < f->count; i++) {
-        const char *kind = f->outboxes[i].sink->ops->kind;
+        const char *kind = m->sinks->entries[i].kind;
 
+        metric_set(metrics_series(m->metrics, NULL, METRIC_SINK_UTILIZATION, kind), 0);
         metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "success"), 0);
         metric_set(metrics_series(m->metrics, NULL, METRIC_LOGS_SENT, kind, "error"), 0);
     }
@@ -374,6 +377,7 @@ void meters_fill(void *ctx, struct metrics *metrics)
     set(m, METRIC_POSITIONS_CONTAINERS, (double)m->positions->table.count);
     set(m, METRIC_POSITIONS_OUTPUTS_SHORTER, (double)m->outputs_shorter);
     fill_records(m);
+    meters_fill_sinks(m);
     fill_engine(m);
     fill_ring(m, &in_flight);
     fill_process(m, in_flight);

@@ -11,12 +11,14 @@
 #include "engine.h"
 #include "gather.h"
 #include "positions.h"
+#include "sinks.h"
 
 struct meters {
     struct metrics *metrics;
     struct ring *ring;
     const struct config *config;
     struct fanout *fanout;
+    struct sinks *sinks;
     struct gather *gather;
     struct engine *engine;
     struct containers *containers;
@@ -38,6 +40,13 @@ void meters_container_rotated(struct meters *m, struct container *c, int64_t age
 void meters_container_error(struct meters *m, struct container *c, const char *error_type);
 void meters_container_heartbeat(struct meters *m, struct container *c);
 void meters_container_gone(struct meters *m, struct container *c);
+
+/** All pointers are set, and the ring does not run yet: replies of receivers are counted from now
+ * on. */
+void meters_sinks_opened(struct meters *m);
+
+/** Of meters_fill: what single sinks, the spool and the dead letters say of themselves. */
+void meters_fill_sinks(struct meters *m);
 
 /** A batch has settled in this sink after this long. */
 void meters_settled(struct meters *m, const struct outbox *o, int64_t after_ns);

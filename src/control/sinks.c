@@ -7,8 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ringtail/base/buf.h"
+#include "ringtail/base/clock.h"
 #include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
+#include "ringtail/base/metric.h"
 #include "ringtail/sink/kafka.h"
 #include "ringtail/sink/remote.h"
 #include "ringtail/sink/transport.h"
@@ -60,9 +63,18 @@ static int say_why(const char *name, const char *why, int error)
     return error;
 }
 
+static struct sink_entry *next_entry(struct sinks *s)
+{
+    return &s->entries[s->fanout->count];
+}
+
 static int add(struct sinks *s, const struct outbox_options *outbox, bool spools, struct sink *sink)
 {
-    int r = fanout_add(s->fanout, outbox, spools, sink);
+    int r;
+
+    if (!next_entry(s)->kind)
+        next_entry(s)->kind = sink->ops->kind;
+    r = fanout_add(s->fanout, outbox, spools, sink);
 
     if (r < 0) {
         sink_destroy(sink);
@@ -310,8 +322,18 @@ static int kafka_transport(struct sinks *s, const struct sink_config *c, struct 
     return r;
 }
 
+static void on_reply(void *ctx, struct sink *sink, int64_t duration_ns)
+{
+    struct sink_entry *entry = ctx;
+
+    (void)sink;
+    if (entry->reply_duration)
+        metric_observe(entry->reply_duration, (double)duration_ns / (double)NSEC_PER_SEC);
+}
+
 static int open_remote(struct sinks *s, const struct sink_config *c)
 {
+    struct sink_entry *entry = next_entry(s);
     struct sink_events events = fanout_sink_events(s->fanout);
     struct sink_remote_options options = {
         .name = c->name,
@@ -324,6 +346,8 @@ static int open_remote(struct sinks *s, const struct sink_config *c)
         .retry_after_max_ms = c->retry_after_max_ms,
         .suspend_retry_ms = c->retry_suspended_ms,
         .dead_letters = s->dead_letters,
+        .on_reply = on_reply,
+        .ctx = entry,
     };
     size_t requests = (size_t)(c->request_max_bytes * (c->in_flight + WINDOW_REQUESTS));
     struct outbox_options outbox = {
@@ -345,6 +369,11 @@ static int open_remote(struct sinks *s, const struct sink_config *c)
         (void)transport_destroy(transport);
         return say_why(c->name, "", r);
     }
+    *entry = (struct sink_entry){
+        .kind = transport->ops->kind,
+        .config = c,
+        .transport = transport,
+    };
     return add(s, &outbox, c->spool, sink);
 }
 
@@ -460,30 +489,83 @@ int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
 
 /* ---- while they run ---- */
 
+int sinks_names(const struct sinks *s, struct buf *ret)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < s->fanout->count; i++)
+        r = buf_printf(ret, "%s%s", i > 0 ? "," : "", s->fanout->outboxes[i].options.name);
+    return r;
+}
+
+/* Returns whether it has no reader any more. */
+static bool watch_local(struct sink_entry *entry, const struct outbox *o)
+{
+    const char *name = o->options.name;
+    int error = o->sink->last_error;
+
+    if (o->sink->sync_error != entry->told.sync_error)
+        log_error("Output can't be synced to the disk, a power loss may cost lines",
+                  LOG_STR("sink", name), LOG_ERRNO(o->sink->sync_error));
+    entry->told.sync_error = o->sink->sync_error;
+    if (error == entry->told.error)
+        return false;
+    if (error == 0)
+        log_info("Output works again", LOG_STR("sink", name));
+    else
+        log_error("Output can't be written, lines wait", LOG_STR("sink", name), LOG_ERRNO(error));
+    entry->told.error = error;
+    return error == -EPIPE;
+}
+
+/* Once for each of the two: a disk that is broken would say it for every file. */
+static void watch_files(struct sink_entry *entry, const struct outbox *o)
+{
+    const struct sink_file_stats *stats = sink_file_stats_get(o->sink);
+
+    if (stats->compress_errors > 0 && entry->told.compress_errors == 0)
+        log_warn("Rotated files can't be compressed, they stay as they are",
+                 LOG_STR("sink", o->options.name), LOG_INT("errors", stats->compress_errors));
+    if (stats->expire_errors > 0 && entry->told.expire_errors == 0)
+        log_warn("Rotated files that are too old can't be removed",
+                 LOG_STR("sink", o->options.name), LOG_INT("errors", stats->expire_errors));
+    entry->told.compress_errors = stats->compress_errors;
+    entry->told.expire_errors = stats->expire_errors;
+}
+
+static void watch_spool(struct sinks *s)
+{
+    int error = spool_stats_get(s->spool)->last_error;
+
+    if (error == s->told_spool_error)
+        return;
+    if (error == 0)
+        log_info("Spool works again");
+    else
+        log_error("Spool can't be read or written, trying again", LOG_ERRNO(error));
+    s->told_spool_error = error;
+}
+
+bool sinks_is_file(const struct sinks *s, size_t number)
+{
+    return strcmp(s->entries[number].kind, "file") == 0;
+}
+
 bool sinks_watch(struct sinks *s)
 {
     bool is_cut_off = false;
 
     for (size_t i = 0; i < s->fanout->count; i++) {
         const struct outbox *o = &s->fanout->outboxes[i];
-        int error = o->sink->last_error;
 
         if (!o->options.is_local)
             continue; /* says what happens to it by itself */
-        if (o->sink->sync_error != s->told[i].sync_error)
-            log_error("Output can't be synced to the disk, a power loss may cost lines",
-                      LOG_STR("sink", o->options.name), LOG_ERRNO(o->sink->sync_error));
-        s->told[i].sync_error = o->sink->sync_error;
-        if (error == s->told[i].error)
-            continue;
-        if (error == 0)
-            log_info("Output works again", LOG_STR("sink", o->options.name));
-        else
-            log_error("Output can't be written, lines wait", LOG_STR("sink", o->options.name),
-                      LOG_ERRNO(error));
-        s->told[i].error = error;
-        is_cut_off |= error == -EPIPE;
+        is_cut_off |= watch_local(&s->entries[i], o);
+        if (sinks_is_file(s, i))
+            watch_files(&s->entries[i], o);
     }
+    if (s->spool)
+        watch_spool(s);
     return is_cut_off;
 }
 

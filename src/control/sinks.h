@@ -13,7 +13,21 @@
 #include "ringtail/sink/sink.h"
 #include "ringtail/spool/spool.h"
 
+struct metric_series;
 struct positions;
+struct transport;
+
+/** What is known of a sink beside its outbox, by the number of that. */
+struct sink_entry {
+    const char *kind;                     /* "file", "loki", … */
+    const struct sink_config *config;     /* NULL: it is output.* */
+    struct transport *transport;          /* the sink's; NULL: it has none */
+    struct metric_series *reply_duration; /* the meters' to set; NULL: nobody counts */
+    struct {
+        int error, sync_error; /* the last ones; 0: none */
+        uint64_t compress_errors, expire_errors;
+    } told;
+};
 
 struct sinks {
     const struct config *config;
@@ -27,9 +41,8 @@ struct sinks {
     const char *continued_directory;
     const char *host;
     char host_name[256];
-    struct {
-        int error, sync_error; /* the last ones told; 0: none */
-    } told[SINKS_MAX];
+    int told_spool_error; /* the last one; 0: none */
+    struct sink_entry entries[SINKS_MAX];
     bool closing, letters_closed;
 };
 
@@ -42,6 +55,12 @@ int sinks_positions_path(const struct config *config, char **ret);
 int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
                struct positions *positions, struct fanout *fanout,
                const struct fanout_events *events);
+
+/** Appends their names, with commas between them. Returns 0 or -ENOMEM. */
+int sinks_names(const struct sinks *s, struct buf *ret);
+
+/** Whether sink_file_stats_get may be asked. */
+bool sinks_is_file(const struct sinks *s, size_t number);
 
 /** Says what has changed. Returns whether our standard output has no reader any more. */
 bool sinks_watch(struct sinks *s);

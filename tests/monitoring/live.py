@@ -13,6 +13,7 @@ import sys
 sys.dont_write_bytecode = True
 
 import contextlib
+import http.server
 import json
 import math
 import os
@@ -85,12 +86,30 @@ class Case:
         wait_for("the simulated Engine", lambda: os.path.exists(self.socket))
         return sim
 
-    def start_ringtail(self, name, output, **how):
+    def start_receiver(self):
+        """The address of one that accepts whatever is posted."""
+        class Accept(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Accept)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    def start_ringtail(self, name, output, *more, **how):
         """The process, and the instance that Prometheus calls it."""
         settings = (
             "admin.port=0", "stream.rotation_interval=3s", "stream.stuck_grace=5s", "queue.max_bytes=1MiB",
             "metrics.heartbeat_interval=1s", "discovery.resync_interval=1s", "run.grace_period=0",
-            "log.format=json",
+            "log.format=json", *more,
         )
         child = self.start(
             f"{name}.log", self.programs[0], "run", "--engine", f"unix://{self.socket}", "--output", output,
@@ -194,7 +213,10 @@ def main():
     print("1..7")
     try:
         engine = case.start_sim()
-        _, good = case.start_ringtail("good", os.path.join(case.work, "out"))
+        _, good = case.start_ringtail(
+            "good", os.path.join(case.work, "out"), "sinks.web.type=http", f"sinks.web.url={case.start_receiver()}",
+            f"spool.path={case.work}/spool",
+        )
         unread, write_end = os.pipe()
         dead_process, dead = case.start_ringtail("dead", "stdout", stdout=write_end)
         os.close(write_end)
