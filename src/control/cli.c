@@ -16,6 +16,7 @@
 #include "ringtail/control/daemon.h"
 
 #include "health.h"
+#include "stored.h"
 
 /* A health check of a container that takes longer counts as failed. */
 #define HEALTH_TIMEOUT_MS 5000
@@ -27,6 +28,8 @@ static const char usage[] =
     "  ringtail health  ask the ringtail that runs with this configuration how it is (exit code "
     "0:\n"
     "                   all is well; 1: it is not, or does not answer; one line says why)\n"
+    "  ringtail spool   look at what waits on disk, and replay it (see ringtail spool --help)\n"
+    "  ringtail dlq     look at what receivers have refused, and replay it (ringtail dlq --help)\n"
     "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
     "  ringtail metrics print the table of metrics as Markdown (docs/metrics.md)\n"
     "\n"
@@ -127,6 +130,11 @@ enum arg_kind {
     ARG_OUTPUT,
     ARG_SINCE,
     ARG_BACKEND,
+    ARG_JSON, /* from here on those of spool and dlq */
+    ARG_REMOVE,
+    ARG_CONTAINER,
+    ARG_SINK,
+    ARG_FROM,
 };
 
 static const struct {
@@ -135,10 +143,13 @@ static const struct {
     char letter;
     bool has_value;
 } args[] = {
-    {ARG_HELP, "--help", 'h', false},    {ARG_VERSION, "--version", '\0', false},
-    {ARG_CONFIG, "--config", 'c', true}, {ARG_SET, "--set", 's', true},
-    {ARG_ENGINE, "--engine", 'e', true}, {ARG_OUTPUT, "--output", 'o', true},
-    {ARG_SINCE, "--since", '\0', true},  {ARG_BACKEND, "--backend", '\0', true},
+    {ARG_HELP, "--help", 'h', false},           {ARG_VERSION, "--version", '\0', false},
+    {ARG_CONFIG, "--config", 'c', true},        {ARG_SET, "--set", 's', true},
+    {ARG_ENGINE, "--engine", 'e', true},        {ARG_OUTPUT, "--output", 'o', true},
+    {ARG_SINCE, "--since", '\0', true},         {ARG_BACKEND, "--backend", '\0', true},
+    {ARG_JSON, "--json", '\0', false},          {ARG_REMOVE, "--remove", '\0', false},
+    {ARG_CONTAINER, "--container", '\0', true}, {ARG_SINK, "--sink", '\0', true},
+    {ARG_FROM, "--from", '\0', true},
 };
 
 /* One argument as it stands on the command line, with its value. */
@@ -227,6 +238,11 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
     case ARG_HELP:
     case ARG_VERSION:
     case ARG_CONFIG:
+    case ARG_JSON:
+    case ARG_REMOVE:
+    case ARG_CONTAINER:
+    case ARG_SINK:
+    case ARG_FROM:
         break;
     }
 }
@@ -235,7 +251,59 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
 struct overview {
     const char *command, *file;
     bool help, version, engine;
+    struct stored_query stored;
+    const char *stored_arg; /* the last one that is only for spool and dlq */
 };
+
+static const struct {
+    const char *name, *verbs, *help;
+    int (*run)(const struct config *config, const struct stored_query *query);
+} stored_commands[] = {
+    {"spool", " ls check cat replay ", stored_spool_help, stored_spool},
+    {"dlq", " ls cat replay ", stored_letters_help, stored_letters},
+};
+
+/* Its place in stored_commands, or their number. */
+static size_t find_stored(const char *command)
+{
+    size_t i = 0;
+
+    while (command && i < ARRAY_SIZE(stored_commands) &&
+           strcmp(stored_commands[i].name, command) != 0)
+        i++;
+    return command ? i : ARRAY_SIZE(stored_commands);
+}
+
+static bool is_stored(const struct overview *o)
+{
+    return find_stored(o->command) < ARRAY_SIZE(stored_commands);
+}
+
+static void take_word(struct overview *o, const char *word, struct option_problems *problems)
+{
+    if (!o->command)
+        o->command = word;
+    else if (is_stored(o) && !o->stored.verb)
+        o->stored.verb = word;
+    else if (is_stored(o) && !o->stored.path)
+        o->stored.path = word;
+    else
+        option_problems_add(problems, "unexpected argument \"%s\" behind \"%s\"", word, o->command);
+}
+
+static void take_stored_arg(struct overview *o, const struct arg *arg)
+{
+    o->stored.json |= arg->kind == ARG_JSON;
+    o->stored.remove |= arg->kind == ARG_REMOVE;
+    if (arg->kind == ARG_CONTAINER)
+        o->stored.container = arg->value;
+    if (arg->kind == ARG_SINK)
+        o->stored.sink = arg->value;
+    if (arg->kind == ARG_FROM)
+        o->stored.from = arg->value;
+    if (arg->kind >= ARG_JSON)
+        o->stored_arg = arg->name;
+}
 
 static void look_over(struct overview *o, int argc, char **argv, struct option_problems *problems)
 {
@@ -245,16 +313,12 @@ static void look_over(struct overview *o, int argc, char **argv, struct option_p
         struct arg arg;
 
         if (argv[at][0] != '-') {
-            if (o->command)
-                option_problems_add(problems, "unexpected argument \"%s\" behind \"%s\"", argv[at],
-                                    o->command);
-            else
-                o->command = argv[at];
-            at++;
+            take_word(o, argv[at++], problems);
         } else if (take_arg(argv, argc, &at, &arg, problems) == 0) {
             o->help |= arg.kind == ARG_HELP;
             o->version |= arg.kind == ARG_VERSION;
             o->engine |= arg.kind == ARG_ENGINE;
+            take_stored_arg(o, &arg);
             if (arg.kind == ARG_CONFIG)
                 o->file = arg.value;
         }
@@ -305,6 +369,33 @@ static enum cli_command done(struct cli *cli, int exit_code)
     return CLI_DONE;
 }
 
+/* What is wrong with the words that only spool and dlq have. */
+static void check_stored(const struct overview *o, struct option_problems *problems)
+{
+    const struct stored_query *q = &o->stored;
+    size_t i = find_stored(o->command);
+    char verb[16] = "";
+    bool selects;
+
+    if (!is_stored(o)) {
+        if (o->stored_arg)
+            option_problems_add(problems, "%s is for ringtail spool and ringtail dlq",
+                                o->stored_arg);
+        return;
+    }
+    (void)snprintf(verb, sizeof verb, " %s ", q->verb ? q->verb : "");
+    if (!q->verb || !strstr(stored_commands[i].verbs, verb)) {
+        option_problems_add(problems, "ringtail %s: expected one of%s(see ringtail %s --help)",
+                            o->command, stored_commands[i].verbs, o->command);
+        return;
+    }
+    selects = strcmp(q->verb, "cat") == 0 || strcmp(q->verb, "replay") == 0;
+    if (q->json && strcmp(q->verb, "ls") != 0)
+        option_problems_add(problems, "--json is for ls");
+    if (!selects && (q->from || q->container || q->sink || q->remove))
+        option_problems_add(problems, "%s is not for %s", o->stored_arg, q->verb);
+}
+
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
@@ -312,6 +403,10 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     const char *command = o->command ? o->command : "";
     bool known = false;
 
+    if (o->help && is_stored(o)) {
+        (void)fputs(stored_commands[find_stored(o->command)].help, stdout);
+        return done(cli, stored_finish(EXIT_CLEAN));
+    }
     if (o->help)
         return done(cli, print_help());
     if (o->version) {
@@ -320,10 +415,11 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         known |= strcmp(command, commands[i]) == 0;
+    known |= is_stored(o);
     if (!known) {
         (void)fprintf(stderr,
-                      "ringtail: %s%s%s (run, check, health, options or metrics; see ringtail "
-                      "--help)\n",
+                      "ringtail: %s%s%s (run, check, health, spool, dlq, options or metrics; see "
+                      "ringtail --help)\n",
                       *command ? "unknown command \"" : "a command is missing", command,
                       *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
@@ -337,6 +433,8 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         return done(cli, print_metrics());
     if (strcmp(command, "health") == 0)
         return done(cli, print_health(&cli->config));
+    if (is_stored(o))
+        return done(cli, stored_commands[find_stored(command)].run(&cli->config, &o->stored));
     if (strcmp(command, "run") == 0)
         return CLI_RUN;
     (void)printf("The configuration is good.\n");
@@ -352,6 +450,7 @@ void cli_parse(struct cli *cli, int argc, char **argv)
     if (config_init(&cli->config) < 0)
         problems.out_of_memory = true;
     look_over(&o, argc, argv, &problems);
+    check_stored(&o, &problems);
     configure(&cli->config, &o, argc, argv, &problems);
     cli->command = decide(cli, &o, &problems);
     option_problems_finish(&problems);

@@ -321,7 +321,11 @@ static int open_sinks(struct daemon *d)
         .ctx = d,
     };
 
-    return sinks_open(&d->sinks, d->ring, d->config, &d->positions, &d->fanout, &events);
+    int r = sinks_open(&d->sinks, d->ring, d->config, &d->positions, &d->fanout, &events);
+
+    if (r == 0)
+        sinks_forget_others(&d->sinks);
+    return r;
 }
 
 /* A stream is a socket in the ring's table, and the table may be no larger than this limit. */

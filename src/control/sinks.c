@@ -407,29 +407,41 @@ static int open_spool(struct sinks *s)
     return r;
 }
 
+int sinks_dead_letters_path(const struct config *config, char **ret)
+{
+    RT_CLEANUP(freep) char *positions = NULL;
+    const char *slash;
+    int r;
+
+    *ret = NULL;
+    if (config->dead_letters_path[0]) {
+        r = asprintf(ret, "%s", config->dead_letters_path);
+    } else {
+        r = sinks_positions_path(config, &positions);
+        slash = positions ? strrchr(positions, '/') : NULL;
+        if (!slash)
+            return r;
+        r = asprintf(ret, "%.*s/dead_letters", (int)(slash - positions), positions);
+    }
+    if (r < 0)
+        *ret = NULL;
+    return r < 0 ? -ENOMEM : 0;
+}
+
 static int open_dead_letters(struct sinks *s)
 {
     const struct config *c = s->config;
-    RT_CLEANUP(freep) char *positions = NULL, *beside = NULL;
+    RT_CLEANUP(freep) char *path = NULL;
     struct dead_letters_options options = {
-        .path = c->dead_letters_path,
         .bytes_max = c->dead_letters_max_bytes,
         .keep = c->dead_letters_keep,
         .retry_ms = RETRY_MS,
     };
-    int r = 0;
+    int r = sinks_dead_letters_path(c, &path);
 
-    if (!options.path[0]) {
-        const char *slash;
-
-        r = sinks_positions_path(c, &positions);
-        slash = positions ? strrchr(positions, '/') : NULL;
-        if (!slash)
-            return r;
-        if (asprintf(&beside, "%.*s/dead_letters", (int)(slash - positions), positions) < 0)
-            return -ENOMEM;
-        options.path = beside;
-    }
+    if (!path)
+        return r;
+    options.path = path;
     r = dead_letters_create(s->ring, &options, &s->dead_letters);
     if (r < 0)
         log_error("Dead letters can't be kept", LOG_STR("path", options.path), LOG_ERRNO(r));
@@ -482,9 +494,13 @@ int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
     for (size_t i = 0; r == 0 && i < config->sinks_count; i++)
         r = is_remote(&config->sinks[i]) ? open_remote(s, &config->sinks[i])
                                          : open_local(s, &config->sinks[i]);
-    if (r == 0 && s->spool)
-        spool_forget_other_cursors(s->spool, say_forgotten, s);
     return r;
+}
+
+void sinks_forget_others(struct sinks *s)
+{
+    if (s->spool)
+        spool_forget_other_cursors(s->spool, say_forgotten, s);
 }
 
 /* ---- while they run ---- */

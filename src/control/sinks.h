@@ -50,11 +50,17 @@ struct sinks {
  * spool's directory. NULL: nowhere. Free it. `ret_none`: there is no such place. -ENOMEM or 0. */
 int sinks_positions_path(const struct config *config, char **ret);
 
+/** Where the dead letters lie, unless told otherwise: beside the positions. The same returns. */
+int sinks_dead_letters_path(const struct config *config, char **ret);
+
 /** Opens all, with outboxes in `fanout`, which is not initialised yet. What can't be opened is
  * said. Returns 0 or a negative errno; sinks_destroy is due either way. */
 int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
                struct positions *positions, struct fanout *fanout,
                const struct fanout_events *events);
+
+/** All are open: what waits in the spool for any other is for nobody. */
+void sinks_forget_others(struct sinks *s);
 
 /** Appends their names, with commas between them. Returns 0 or -ENOMEM. */
 int sinks_names(const struct sinks *s, struct buf *ret);

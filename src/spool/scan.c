@@ -264,7 +264,8 @@ static int scan_record(struct scan *sc, const struct walk *w, const struct entry
     if (!sc->handlers->on_record || w->entry_at < sc->from_at)
         return 0;
     sc->stopped = sc->handlers->on_record(
-        sc->ctx, &record, (struct spool_place){.at = w->entry_at, .record = e->number}, e->at_ms);
+        sc->ctx, &record, (struct spool_place){.at = w->entry_at, .record = e->number}, e->cursors,
+        e->at_ms);
     return MIN(sc->stopped, 0);
 }
 
@@ -369,7 +370,7 @@ static int scan_cursors(struct scan *sc, int dir_fd)
         return bytes ? -EIO : -ENOMEM;
     for (size_t i = 1; i * CURSOR_PAIR_BYTES < (size_t)n; i++) {
         if (cursor_pair_parse(slice_of(bytes, (size_t)n), i, &slot) == CURSOR_PAIR_WHOLE)
-            sc->handlers->on_cursor(sc->ctx, slot.name, slot.place);
+            sc->handlers->on_cursor(sc->ctx, slot.name, (uint16_t)BIT(i - 1), slot.place);
     }
     return 0;
 }

@@ -164,11 +164,12 @@ struct seen {
 };
 
 static int on_record(void *ctx, const struct record *record, struct spool_place place,
-                     int64_t appended_ms)
+                     uint16_t cursors, int64_t appended_ms)
 {
     struct seen *seen = ctx;
     char line[64];
 
+    (void)cursors;
     (void)appended_ms;
     if (place.at < seen->at || (seen->records > 0 && place.record <= seen->record))
         abort();
@@ -192,9 +193,10 @@ static void on_segment(void *ctx, const struct spool_segment_report *report)
     seen->segments++;
 }
 
-static void on_cursor(void *ctx, const char *name, struct spool_place place)
+static void on_cursor(void *ctx, const char *name, uint16_t bit, struct spool_place place)
 {
     (void)ctx;
+    (void)bit;
     (void)place;
     if (strlen(name) > SPOOL_CURSOR_NAME_MAX)
         abort();

@@ -213,11 +213,11 @@ struct spool_segment_report {
 /** Any may be NULL. What they are handed is lent for the call. */
 struct spool_scan_handlers {
     /** First, for each cursor. */
-    void (*on_cursor)(void *ctx, const char *name, struct spool_place place);
-    /** Each whole record at or behind the place asked for, in order. A negative return ends the
-     * scan with it. */
+    void (*on_cursor)(void *ctx, const char *name, uint16_t bit, struct spool_place place);
+    /** Each whole record at or behind the place asked for, in order, with the bits of the cursors
+     * that are to see it. A negative return ends the scan with it. */
     int (*on_record)(void *ctx, const struct record *record, struct spool_place place,
-                     int64_t appended_ms);
+                     uint16_t cursors, int64_t appended_ms);
     /** Behind the records of a segment. */
     void (*on_segment)(void *ctx, const struct spool_segment_report *report);
 };

@@ -345,17 +345,18 @@ struct seen {
     int stop;
 };
 
-static void on_cursor(void *ctx, const char *name, struct spool_place place)
+static void on_cursor(void *ctx, const char *name, uint16_t bit, struct spool_place place)
 {
     struct seen *seen = ctx;
 
     assert_string_equal("a", name);
+    assert_int_equal(1, bit);
     seen->cursors++;
     seen->cursor_record = place.record;
 }
 
 static int on_record(void *ctx, const struct record *record, struct spool_place place,
-                     int64_t appended_ms)
+                     uint16_t cursors, int64_t appended_ms)
 {
     struct seen *seen = ctx;
 
@@ -365,6 +366,7 @@ static int on_record(void *ctx, const struct record *record, struct spool_place 
     }
     assert_int_equal(seen->next, place.record);
     assert_true(appended_ms > 0);
+    assert_true(cursors & 1);
     seen->next++;
     seen->records++;
     return seen->stop;
