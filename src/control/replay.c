@@ -255,10 +255,12 @@ static void tell(struct replay *p, const char *when)
 {
     const struct account *a = &p->fanout.tallies.total[0];
     uint64_t refused = a->lost[LOST_REFUSED] + a->lost[LOST_UNNAMED];
+    uint64_t kept = a->lost[LOST_ABORTED]; /* where they came from */
 
     stored_complain("%s: %" PRIu64 " records accepted, %" PRIu64 " refused, %" PRIu64
-                    " lost otherwise, %" PRIu64 " waiting",
-                    when, a->settled, refused, lost(p) - refused, a->queued + a->spooled);
+                    " damaged or too old, %" PRIu64 " waiting",
+                    when, a->settled, refused, lost(p) - refused - kept,
+                    a->queued + a->spooled + kept);
 }
 
 static void end(struct replay *p)

@@ -185,7 +185,8 @@ static void put_cursors(const struct look *l)
 static void list(const struct look *l)
 {
     if (l->query->json) {
-        (void)printf("{\"segments\":[%.*s],\"cursors\":[", (int)l->out.len, l->out.data);
+        (void)printf("{\"segments\":[%.*s],\"cursors\":[", (int)l->out.len,
+                     l->out.len > 0 ? l->out.data : "");
         put_cursors(l);
         (void)printf("],\"records\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"records_damaged\":%" PRIu64
                      ",\"bytes_damaged\":%" PRIu64 ",\"bytes_torn\":%" PRIu64 "}\n",
@@ -194,8 +195,8 @@ static void list(const struct look *l)
     }
     (void)printf("%-22s %12s %14s  %-30s  %-30s %10s %10s\n", "SEGMENT", "RECORDS", "BYTES",
                  "APPENDED FROM", "TO", "DAMAGED", "BAD BYTES");
-    (void)fwrite(l->out.data, 1, l->out.len, stdout);
-    (void)printf("\n%-32s %12s %14s\n", "WAITS FOR", "RECORDS", "PAYLOAD BYTES");
+    (void)printf("%.*s\n%-32s %12s %14s\n", (int)l->out.len, l->out.len > 0 ? l->out.data : "",
+                 "WAITS FOR", "RECORDS", "PAYLOAD BYTES");
     put_cursors(l);
 }
 

@@ -389,6 +389,54 @@ static void test_docker_host_is_a_unix_socket_or_a_problem(void **state)
     finish(o);
 }
 
+/* Ended with a usage error that says so. */
+#define expect_usage(o, says, ...)                                                                 \
+    do {                                                                                           \
+        run(o, __VA_ARGS__, NULL);                                                                 \
+        assert_int_equal(CLI_DONE, (o)->cli.command);                                              \
+        assert_int_equal(EXIT_USAGE, (o)->cli.exit_code);                                          \
+        expect_contains((o)->err, says);                                                           \
+        finish(o);                                                                                 \
+    } while (0)
+
+static void test_spool_and_dlq_say_what_they_expect(void **state)
+{
+    struct outcome *o = *state;
+
+    expect_usage(o, "expected one of ls check cat replay", "spool");
+    expect_usage(o, "expected one of ls check cat replay", "spool", "list");
+    expect_usage(o, "expected one of ls cat replay", "dlq", "check");
+    expect_usage(o, "which spool?", "spool", "ls");
+    expect_usage(o, "which file?", "dlq", "ls", "--output", "stdout");
+    expect_usage(o, "unexpected argument \"more\"", "spool", "ls", "/nowhere", "more");
+    expect_usage(o, "--json is for ls", "spool", "cat", "/nowhere", "--json");
+    expect_usage(o, "--json is for ringtail spool", "run", "--json");
+    expect_usage(o, "--from is not for check", "spool", "check", "/nowhere", "--from", "1h");
+    expect_usage(o, "--from: \"soon\" is no time", "spool", "cat", "/nowhere", "--from", "soon");
+    expect_usage(o, "--remove is for replay --sink", "dlq", "cat", "/nowhere", "--remove");
+    expect_usage(o, "no sink \"loki\"", "spool", "replay", "/nowhere", "--sink", "loki");
+    expect_usage(o, "no --container", "spool", "replay", "/nowhere", "--sink", "loki",
+                 "--container", "web");
+    run(o, "spool", "ls", "/nowhere", NULL);
+    assert_int_equal(EXIT_FAILED, o->cli.exit_code);
+    expect_contains(o->err, "/nowhere: No such file");
+    finish(o);
+}
+
+static void test_spool_and_dlq_have_help_of_their_own(void **state)
+{
+    struct outcome *o = *state;
+
+    run(o, "spool", "--help", NULL);
+    assert_int_equal(EXIT_CLEAN, o->cli.exit_code);
+    expect_contains(o->out, "Usage: ringtail spool ls|check|cat|replay");
+    finish(o);
+    run(o, "dlq", "ls", "-h", NULL);
+    assert_int_equal(EXIT_CLEAN, o->cli.exit_code);
+    expect_contains(o->out, "Usage: ringtail dlq ls|cat|replay");
+    finish(o);
+}
+
 #define PARSING(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -405,6 +453,8 @@ int main(void)
         PARSING(test_no_output_has_a_secret_in_it),
         PARSING(test_warnings_are_told_and_stop_nothing),
         PARSING(test_docker_host_is_a_unix_socket_or_a_problem),
+        PARSING(test_spool_and_dlq_say_what_they_expect),
+        PARSING(test_spool_and_dlq_have_help_of_their_own),
     };
 
     return cmocka_run_group_tests_name("cli", tests, NULL, NULL);
