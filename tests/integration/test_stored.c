@@ -130,6 +130,7 @@ static void test_what_waits_in_the_spool_is_shown_and_sent_once(void **state)
 
     mode(w, "{\"do\": \"status\", \"status\": 503}");
     run_once(w);
+    world_wait_log(w, "The sink tries again", NULL, 1);
     world_stop(w);
     assert_taken(w, 0);
 
@@ -170,6 +171,7 @@ static void test_a_damaged_spool_is_found_by_check(void **state)
 
     mode(w, "{\"do\": \"status\", \"status\": 503}");
     run_once(w);
+    world_wait_log(w, "The sink tries again", NULL, 1);
     world_stop(w);
     snprintf(path, sizeof path, "%s/0000000000000000.spool", store.spool);
     fd = open(path, O_WRONLY | O_CLOEXEC);
