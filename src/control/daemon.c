@@ -213,6 +213,7 @@ static void step_once(struct daemon *d)
         give_up(d);
         break;
     case DAEMON_SINK_CLOSING:
+        fanout_close(&d->fanout); /* a sink may have begun to fail meanwhile */
         if (!d->sinks_closed || !positions_is_idle(&d->positions))
             break; /* a save that is under way ends by itself, as all has settled */
         say_goodbye(d);

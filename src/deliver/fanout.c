@@ -143,8 +143,6 @@ bool fanout_is_syncing(const struct fanout *f)
 
 void fanout_close(struct fanout *f)
 {
-    if (f->closing)
-        return;
     f->closing = true;
     for (size_t i = 0; i < f->count; i++)
         outbox_close(&f->outboxes[i]);

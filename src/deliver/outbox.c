@@ -550,6 +550,9 @@ static void step_to_end(struct outbox *o)
 {
     if (!o->closing)
         return;
+    if (o->options.spool && !o->spooling && !o->spool_over && !outbox_is_empty(o) &&
+        o->sink->state != SINK_OK)
+        begin_spooling(o); /* it will not take it soon */
     if (o->given_up && o->spooling && o->appends == 0)
         spool_held(o); /* for the last time */
     if (o->given_up && o->appends == 0) {
@@ -557,10 +560,12 @@ static void step_to_end(struct outbox *o)
             lose_queued(container_of(o->queued.next, struct parcel, link), LOST_ABORTED);
         abort_sink(o);
     } else if (!has_waiting(o) && o->appends == 0) {
-        if (!o->spooling)
+        if (!o->spooling && (outbox_is_empty(o) || o->sink->state == SINK_OK))
             close_sink(o);
-        else if (!has_gap(o))
+        else if (o->options.spool && !has_gap(o))
             abort_sink(o); /* the spool has it */
+        else if (!o->spooling)
+            close_sink(o);
     }
     if (!o->sink_closed || o->appends > 0 || o->reading || o->told_closed)
         return;
@@ -575,9 +580,6 @@ static void step_to_end(struct outbox *o)
 void outbox_close(struct outbox *o)
 {
     o->closing = true;
-    if (o->options.spool && !o->spooling && o->sink->state != SINK_OK &&
-        (has_waiting(o) || !list_is_empty(&o->submitted)))
-        begin_spooling(o);
     pump(o);
 }
 

@@ -128,7 +128,8 @@ static inline bool outbox_is_empty(const struct outbox *o)
 /** Memory that is held for this sink. */
 size_t outbox_held_bytes(const struct outbox *o);
 
-/** Nothing more comes. What is queued is sent, or spooled if the sink can't take it now. */
+/** Nothing more comes. What is queued is sent, or spooled if the sink can't take it now. To be
+ * called again while it ends: a sink may begin to fail at any time. */
 void outbox_close(struct outbox *o);
 
 /** The grace period is over: what is not sent goes to the spool, or is lost. */
