@@ -13,6 +13,7 @@ PROGRAM = os.environ.get("RINGTAIL_BIN", os.path.join(BUILD, "ringtail"))
 class Ringtail(Peer):
     name = "ringtail"
     template = "{container_name}.ndjson"
+    backend = "auto"
 
     @classmethod
     def missing(cls):
@@ -20,7 +21,7 @@ class Ringtail(Peer):
 
     def start(self, containers, resume_at=None):
         command = [PROGRAM, "run", "--engine", self.engine.url, "--output", self.out_dir]
-        command += ["--since", "all", "--set", "admin.port=0"]
+        command += ["--since", "all", "--set", "admin.port=0", "--backend", self.backend]
         command += ["--set", "output.template=" + self.template]
         self.spawn(command)
 
@@ -51,3 +52,11 @@ class RingtailOne(Ringtail):
 
     def paths(self, containers):
         return [os.path.join(self.out_dir, self.template)]
+
+
+class RingtailEpoll(Ringtail):
+    """On epoll, as where io_uring is refused."""
+
+    name = "ringtail-epoll"
+    backend = "epoll"
+    unfit = {w: "ringtail shows it" for w in ("W4", "W5", "W6", "W7")}
