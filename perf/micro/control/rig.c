@@ -112,7 +112,10 @@ struct rig *rig_create(size_t containers_count, bool with_positions)
                                   &rig->positions, &rig->meters, &rig->config) == 0);
     rig->containers.floor_ns = INT64_MIN;
     rig->meters.ring = rig->ring;
+    rig->sinks = (struct sinks){.config = &rig->config, .fanout = &rig->fanout};
+    rig->sinks.entries[0].kind = encoding_ops.kind;
     rig->meters.fanout = &rig->fanout;
+    rig->meters.sinks = &rig->sinks;
     rig->meters.gather = &rig->gather;
     rig->meters.engine = &rig->engine;
     rig->meters.containers = &rig->containers;

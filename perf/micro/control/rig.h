@@ -23,6 +23,7 @@ struct rig {
     struct buf encoded;        /* of the batches since it was emptied */
     size_t encoded_bytes_kept; /* emptied before a record when it is longer */
     struct fanout fanout;
+    struct sinks sinks; /* one, which only encodes */
     struct gather gather;
     struct engine engine;
     struct discovery discovery;
