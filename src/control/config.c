@@ -284,7 +284,7 @@ bool config_has_output(const struct config *c)
 
 bool config_output_is_directory(const struct config *c)
 {
-    return strcmp(c->output_path, "stdout") != 0;
+    return config_has_output(c) && strcmp(c->output_path, "stdout") != 0;
 }
 
 const char *config_engine_path(const struct config *c)

@@ -16,6 +16,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/codec/codec.h"
 #include "ringtail/codec/compress.h"
+#include "ringtail/sink/kafka.h"
 #include "ringtail/sink/sink.h"
 
 #define PORT_MAX 65535
@@ -310,68 +311,21 @@ static void check_over_http(struct checker *c)
 
 /* ---- Kafka ---- */
 
-/** Properties of librdkafka that have an option, or that ringtail's promises hang on. */
-static const struct {
-    const char *name;
-    const char *instead; /* NULL: nothing */
-} own_properties[] = {
-    {"acks", NULL},
-    {"request.required.acks", NULL},
-    {"enable.idempotence", NULL},
-    {"enable.gapless.guarantee", NULL},
-    {"transactional.id", NULL},
-    {"partitioner", NULL},
-    {"queuing.strategy", NULL},
-    {"delivery.report.only.error", NULL},
-    {"produce.offset.report", NULL},
-    {"enabled_events", NULL},
-    {"log.queue", NULL},
-    {"internal.termination.signal", NULL},
-    {"queue.buffering.max.messages", NULL},
-    {"queue.buffering.max.kbytes", NULL},
-    {"ssl.keystore.password", NULL},
-    {"sasl.oauthbearer.client.secret", NULL},
-    {"bootstrap.servers", "brokers"},
-    {"metadata.broker.list", "brokers"},
-    {"client.id", "client_id"},
-    {"compression.codec", "compression"},
-    {"compression.type", "compression"},
-    {"message.max.bytes", "message_max_bytes"},
-    {"linger.ms", "request.linger"},
-    {"queue.buffering.max.ms", "request.linger"},
-    {"request.timeout.ms", "request.timeout"},
-    {"socket.timeout.ms", "request.timeout"},
-    {"delivery.timeout.ms", "delivery_timeout"},
-    {"message.timeout.ms", "delivery_timeout"},
-    {"security.protocol", "tls.enabled and sasl.mechanism"},
-    {"ssl.ca.location", "tls.ca"},
-    {"ssl.certificate.location", "tls.certificate"},
-    {"ssl.key.location", "tls.key"},
-    {"ssl.key.password", "tls.key_password"},
-    {"enable.ssl.certificate.verification", "tls.verify"},
-    {"ssl.endpoint.identification.algorithm", "tls.verify"},
-    {"sasl.mechanism", "sasl.mechanism"},
-    {"sasl.mechanisms", "sasl.mechanism"},
-    {"sasl.username", "sasl.user"},
-    {"sasl.password", "sasl.password"},
-};
-
 static void check_property(struct checker *c, const char *property)
 {
     const char *equals = strchr(property, '=');
     size_t len = equals ? (size_t)(equals - property) : 0;
+    const char *instead;
+    struct slice name;
 
     if (len == 0) {
         problem(c, "properties", "a property is written name=value");
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(own_properties); i++) {
-        const char *instead = own_properties[i].instead;
-
-        if (slice_eq_str(slice_of(property, len), own_properties[i].name))
-            problem(c, "properties", "%s can't be set here%s%s%s", own_properties[i].name,
-                    instead ? " (use " : "", instead ? instead : "", instead ? ")" : "");
-    }
+    name = slice_of(property, len);
+    if (kafka_property_is_reserved(name, &instead))
+        problem(c, "properties", "%.*s can't be set here%s%s%s", (int)len, property,
+                instead ? " (use " : "", instead ? instead : "", instead ? ")" : "");
 }
 
 static void check_sasl(struct checker *c)
@@ -448,11 +402,6 @@ static void check_remote(struct checker *c)
     check_file(c, "tls.key", s->tls_key);
 }
 
-static bool output_is_directory(const struct config *c)
-{
-    return config_has_output(c) && strcmp(c->output_path, "stdout") != 0;
-}
-
 static void check_file_sink(struct checker *c)
 {
     const struct config *config = c->config;
@@ -466,7 +415,7 @@ static void check_file_sink(struct checker *c)
                 config_compressions[s->rotate_compression]);
     if (*s->path == '\0')
         return;
-    if (output_is_directory(config) && paths_are_same(config->output_path, s->path))
+    if (config_output_is_directory(config) && paths_are_same(config->output_path, s->path))
         problem(c, "path", "it is the directory of output.path too");
     for (const struct sink_config *other = config->sinks; other < s; other++) {
         if (other->type == SINK_TYPE_FILE && paths_are_same(other->path, s->path))
@@ -478,7 +427,7 @@ static void check_stdout(struct checker *c)
 {
     const struct config *config = c->config;
 
-    if (config_has_output(config) && !output_is_directory(config))
+    if (config_has_output(config) && !config_output_is_directory(config))
         problem(c, "type", "output.path is stdout too");
     for (const struct sink_config *other = config->sinks; other < c->sink; other++) {
         if (other->type == SINK_TYPE_STDOUT)

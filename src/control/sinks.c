@@ -23,15 +23,10 @@
 /* What a remote sink has beside the requests under way, so that the next one is ready. */
 #define WINDOW_REQUESTS 2
 
-static bool output_is_directory(const struct config *c)
-{
-    return config_has_output(c) && strcmp(c->output_path, "stdout") != 0;
-}
-
 /* The first directory of files: the one whose files are continued after a crash. */
 static const char *continued_directory(const struct config *c)
 {
-    if (output_is_directory(c))
+    if (config_output_is_directory(c))
         return c->output_path;
     for (size_t i = 0; i < c->sinks_count; i++)
         if (c->sinks[i].type == SINK_TYPE_FILE)
@@ -149,7 +144,7 @@ static int open_output(struct sinks *s)
         .retry_ms = c->output_retry_ms,
     };
 
-    return output_is_directory(c)
+    return config_output_is_directory(c)
                ? open_file(s, &options, c->output_sync == OUTPUT_SYNC_POSITIONS, &outbox)
                : open_stdout(s, &outbox);
 }

@@ -15,57 +15,6 @@
 
 #define QUEUE_BYTES ((size_t)64 * 1024 * 1024)
 
-/* A property that is not for `properties`, by all of its names. */
-static const struct {
-    const char *name;
-    const char *option; /* of a sink's, in its place; NULL: there is none */
-} reserved[] = {
-    /* The promises. */
-    {"acks", NULL},
-    {"request.required.acks", NULL},
-    {"enable.idempotence", NULL},
-    {"enable.gapless.guarantee", NULL},
-    {"transactional.id", NULL},
-    {"partitioner", NULL},
-    {"queuing.strategy", NULL},
-    {"delivery.report.only.error", NULL},
-    {"produce.offset.report", NULL},
-    /* How the thread is woken, and what it hears. */
-    {"enabled_events", NULL},
-    {"log.queue", NULL},
-    {"internal.termination.signal", NULL},
-    /* Secrets, which are to be given as such. */
-    {"ssl.keystore.password", NULL},
-    {"sasl.oauthbearer.client.secret", NULL},
-    /* Room for the largest request. */
-    {"queue.buffering.max.messages", NULL},
-    {"queue.buffering.max.kbytes", NULL},
-    /* What has an option. */
-    {"bootstrap.servers", "brokers"},
-    {"metadata.broker.list", "brokers"},
-    {"client.id", "client_id"},
-    {"compression.codec", "compression"},
-    {"compression.type", "compression"},
-    {"message.max.bytes", "message_max_bytes"},
-    {"linger.ms", "request.linger"},
-    {"queue.buffering.max.ms", "request.linger"},
-    {"request.timeout.ms", "request.timeout"},
-    {"socket.timeout.ms", "request.timeout"},
-    {"delivery.timeout.ms", "delivery_timeout"},
-    {"message.timeout.ms", "delivery_timeout"},
-    {"security.protocol", "tls.enabled and sasl.mechanism"},
-    {"ssl.ca.location", "tls.ca"},
-    {"ssl.certificate.location", "tls.certificate"},
-    {"ssl.key.location", "tls.key"},
-    {"ssl.key.password", "tls.key_password"},
-    {"enable.ssl.certificate.verification", "tls.verify"},
-    {"ssl.endpoint.identification.algorithm", "tls.verify"},
-    {"sasl.mechanism", "sasl.mechanism"},
-    {"sasl.mechanisms", "sasl.mechanism"},
-    {"sasl.username", "sasl.user"},
-    {"sasl.password", "sasl.password"},
-};
-
 /* What is being filled, and the first thing that went wrong with it. */
 struct filling {
     const struct rdkafka *lib;
@@ -197,6 +146,7 @@ static void fill_security(struct filling *f, const struct kafka_options *o)
 static void fill_property(struct filling *f, const char *property)
 {
     const char *equals = strchr(property, '=');
+    const char *option;
     char name[128];
     size_t len;
 
@@ -207,11 +157,9 @@ static void fill_property(struct filling *f, const char *property)
     len = (size_t)(equals - property);
     memcpy(name, property, len);
     name[len] = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
-        if (strcmp(name, reserved[i].name) != 0)
-            continue;
-        if (reserved[i].option)
-            fail(f, "%s is not for properties: use %s", name, reserved[i].option);
+    if (kafka_property_is_reserved(slice_str(name), &option)) {
+        if (option)
+            fail(f, "%s is not for properties: use %s", name, option);
         else
             fail(f, "%s is not for properties: it is for ringtail to set", name);
         return;

@@ -203,7 +203,7 @@ bool config_has_output(const struct config *c);
  */
 int config_check(const struct config *c, struct option_problems *problems);
 
-/** Whether output.path is a directory, not our standard output. */
+/** Whether there is that sink, and it writes files below a directory, not our standard output. */
 bool config_output_is_directory(const struct config *c);
 
 /** The path in `unix:///path`. NULL for anything else. */

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ringtail/base/slice.h"
 #include "ringtail/io/ring.h"
 
 struct transport;
@@ -75,3 +76,10 @@ int kafka_transport_create(struct ring *ring, const struct kafka_options *option
                            struct transport **ret, char *why, size_t why_size);
 
 #define KAFKA_DESTROY_MS 3000
+
+/**
+ * Whether a property of librdkafka is not for `properties`, because ringtail sets it: `ret_option`
+ * is then the option of the sink to use in its place, or NULL where there is none. Also in a build
+ * without Kafka. Thread: any.
+ */
+bool kafka_property_is_reserved(struct slice name, const char **ret_option);
