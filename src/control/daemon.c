@@ -10,8 +10,6 @@
 #include "ringtail/control/daemon.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -35,6 +33,7 @@
 #include "positions.h"
 #include "recovery.h"
 #include "self.h"
+#include "signals.h"
 #include "sinks.h"
 
 /*
@@ -82,32 +81,6 @@ struct daemon {
     char self_id[REPLY_ID_LEN + 1];
 };
 
-/* Signal handlers have no other way to their object. */
-static struct ring *_Atomic signal_ring;
-static atomic_int signals_seen;
-
-static void on_signal(int number)
-{
-    struct ring *ring = atomic_load(&signal_ring);
-    int saved = errno;
-
-    atomic_fetch_add(&signals_seen, 1);
-    if (ring)
-        ring_wake(ring);
-    errno = saved;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-
-    sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGTERM, &action, NULL); /* these cannot fail for these signals */
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-}
-
 /* ---- ending ---- */
 
 static void begin_shutdown(struct daemon *d)
@@ -142,7 +115,7 @@ static void shorten_grace(struct daemon *d)
 static void on_wake(void *ctx)
 {
     struct daemon *d = ctx;
-    int seen = atomic_load(&signals_seen);
+    int seen = signals_seen();
 
     gather_hand_over(&d->gather); /* so that what is shown adds up */
     if (d->admin)
@@ -538,15 +511,13 @@ static void run(struct daemon *d)
 
     say_hello(d);
     log_writer_init(&d->log, d->ring);
-    atomic_store(&signal_ring, d->ring);
-    if (atomic_load(&signals_seen) > 0)
-        ring_wake(d->ring);
+    signals_wake(d->ring);
     open_admin(d);
     fanout_start(&d->fanout);
     engine_start(&d->engine);
     notify_start(&d->notify, d->ring);
     r = ring_run(d->ring, on_pass_end, d);
-    atomic_store(&signal_ring, NULL);
+    signals_wake(NULL);
     if (r < 0) {
         log_writer_close(&d->log);
         log_error("The ring failed", LOG_ERRNO(r));
@@ -586,7 +557,7 @@ int daemon_run(const struct config *config)
     struct daemon d = {.config = config, .exit_code = EXIT_CLEAN};
 
     log_init(&log);
-    catch_signals();
+    signals_catch();
     if (open_ring(&d) < 0)
         return EXIT_REFUSED;
     if (open_sinks(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include "ringtail/io/ring.h"
 #include "ringtail/sink/dead_letters.h"
 
+#include "signals.h"
 #include "sinks.h"
 
 #define TICK_MS 1000
@@ -60,34 +59,6 @@ struct replay {
     uint64_t told, moved; /* records that were done with, when it was looked at last */
     int64_t moved_at_mono_ns;
 };
-
-/* ---- signals ---- */
-
-static struct ring *_Atomic signal_ring;
-static atomic_bool signal_seen;
-
-static void on_signal(int number)
-{
-    struct ring *ring = atomic_load(&signal_ring);
-    int saved = errno;
-
-    (void)number;
-    atomic_store(&signal_seen, true);
-    if (ring)
-        ring_wake(ring);
-    errno = saved;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-
-    sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGTERM, &action, NULL); /* these cannot fail for these signals */
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-}
 
 /* ---- letters ---- */
 
@@ -312,7 +283,7 @@ static void on_pass_end(void *ctx)
 {
     struct replay *p = ctx;
 
-    if (atomic_load(&signal_seen))
+    if (signals_seen() > 0)
         give_up(p, "Interrupted");
     if (p->state == REPLAY_FEEDING)
         feed(p);
@@ -382,13 +353,13 @@ static int run(struct replay *p)
         return EXIT_FAILED;
     p->waker = (struct ring_waker){.fn = on_wake, .ctx = p};
     ring_add_waker(p->ring, &p->waker);
-    atomic_store(&signal_ring, p->ring);
+    signals_wake(p->ring);
     p->moved_at_mono_ns = clock_mono_ns();
     p->tick_op.done = on_tick;
     ring_timer(p->ring, &p->tick_op, TICK_MS);
     fanout_start(&p->fanout);
     r = ring_run(p->ring, on_pass_end, p);
-    atomic_store(&signal_ring, NULL);
+    signals_wake(NULL);
     if (r < 0) {
         stored_complain("the ring failed: %s", strerror(-r));
         _exit(EXIT_FAILED); /* what is in flight can't land any more */
@@ -454,7 +425,7 @@ static int replay(struct replay *p, const char *name)
     p->config.sinks_count = 1;
     p->config.output_path_given = false;
     log_init(&log);
-    catch_signals();
+    signals_catch();
     if (ring_create(&options, &p->ring, &refusal) < 0) {
         stored_complain("io_uring refused: %s", refusal.reason);
         return EXIT_REFUSED;
