@@ -16,6 +16,7 @@
 
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
+#include "support/failing_malloc.h"
 #include "support/fake_ring.h"
 
 #include "fake_spool.h"
@@ -214,45 +215,6 @@ static void open_all(struct fixture *f, const struct how *how)
 }
 
 /* ---- memory that fails ---- */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool counting;
-static unsigned until_failure, failures; /* allocations that go well, then ones that fail */
-static unsigned failed;
-
-static bool fails(void)
-{
-    if (!counting || failures == 0)
-        return false;
-    if (until_failure > 0) {
-        until_failure--;
-        return false;
-    }
-    failures--;
-    failed++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static int setup(void **state)
 {
@@ -710,9 +672,9 @@ static void give_numbers(struct fixture *f, uint64_t first, size_t records)
     }
     do {
         claim = batch_share(b, on_claim_settled, f);
-        counting = true;
+        failing_malloc.counting = true;
         r = fanout_hand_over(&f->fanout, b, claim);
-        counting = false;
+        failing_malloc.counting = false;
         if (r < 0)
             claim->on_settled = NULL;
         (void)batch_unref(claim);
@@ -740,7 +702,7 @@ static void give_what_is_not_acknowledged(struct fixture *f)
 
 static void step_somewhere(struct fixture *f, struct random *random)
 {
-    counting = true;
+    failing_malloc.counting = true;
     switch (random_below(random, 4)) {
     case 0:
     case 1:
@@ -755,13 +717,13 @@ static void step_somewhere(struct fixture *f, struct random *random)
         fake_ring_advance(f->ring, (int64_t)random_below(random, 300));
         break;
     }
-    counting = false;
+    failing_malloc.counting = false;
     check_books(f);
 }
 
 static void end_run(struct fixture *f, struct random *random, bool is_clean)
 {
-    counting = !is_clean;
+    failing_malloc.counting = !is_clean;
     if (is_clean)
         drain(f);
     for (size_t i = 0; i < f->fanout.count; i++)
@@ -770,16 +732,16 @@ static void end_run(struct fixture *f, struct random *random, bool is_clean)
     check_books(f);
     for (uint64_t n = random_below(random, 100); n > 0 && !f->all_closed; n--)
         step_somewhere(f, random);
-    counting = !is_clean;
+    failing_malloc.counting = !is_clean;
     if (!f->all_closed && !is_clean)
         fanout_give_up(&f->fanout);
     check_books(f);
     for (uint64_t n = random_below(random, 50); n > 0 && !f->all_closed; n--)
         step_somewhere(f, random);
-    counting = !is_clean;
+    failing_malloc.counting = !is_clean;
     if (!f->all_closed && !is_clean && random_below(random, 2))
         fanout_end_spool(&f->fanout);
-    counting = false;
+    failing_malloc.counting = false;
     close_all(f);
     assert_true(f->all_closed);
     check_books(f);
@@ -807,8 +769,8 @@ static void play_runs(struct fixture *f, uint64_t seed)
         give_what_is_not_acknowledged(f);
         for (unsigned step = 0; step < 400 && !is_last; step++) {
             if (random_below(&random, 16) == 0) {
-                until_failure = (unsigned)random_below(&random, 8);
-                failures = 1 + (unsigned)random_below(&random, 4);
+                failing_malloc.until_failure = (unsigned)random_below(&random, 8);
+                failing_malloc.failures = 1 + (unsigned)random_below(&random, 4);
             }
             if (!f->paused && random_below(&random, 2)) {
                 uint64_t count = 1 + random_below(&random, 60);
@@ -819,7 +781,7 @@ static void play_runs(struct fixture *f, uint64_t seed)
             }
             step_somewhere(f, &random);
         }
-        failures = is_last ? 0 : failures;
+        failing_malloc.failures = is_last ? 0 : failing_malloc.failures;
         if (is_last)
             drain(f);
         end_run(f, &random, is_clean || is_last);
@@ -830,7 +792,7 @@ static void play_runs(struct fixture *f, uint64_t seed)
             dropped[i] += a->lost[LOST_DROPPED_OLDEST] + a->lost[LOST_DROPPED_NEWEST];
             assert_int_equal(0, a->lost[LOST_DAMAGED] + a->lost[LOST_EXPIRED]);
         }
-        failures = 0;
+        failing_malloc.failures = 0;
         if (!is_last)
             fanout_finish(&f->fanout);
     }
@@ -851,7 +813,7 @@ static void test_what_was_acknowledged_is_delivered_over_runs_that_end_in_any_wa
 {
     uint64_t seeds = getenv("RINGTAIL_TEST_FULL") ? 5000 : 120;
 
-    failed = 0;
+    failing_malloc.failed = 0;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct fixture *f;
 
@@ -867,7 +829,7 @@ static void test_what_was_acknowledged_is_delivered_over_runs_that_end_in_any_wa
         f->acknowledged = NULL;
         teardown(state);
     }
-    assert_true(failed > seeds);
+    assert_true(failing_malloc.failed > seeds);
     *state = NULL;
 }
 

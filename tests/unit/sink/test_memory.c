@@ -10,49 +10,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "support/failing_malloc.h"
 #include "support/fake_ring.h"
 #include "sink_fixture.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool counting;
-static unsigned until_failure, failures; /* allocations that go well, then ones that fail */
-static unsigned failed;
-
-static bool fails(void)
-{
-    if (!counting)
-        return false;
-    if (until_failure > 0) {
-        until_failure--;
-        return false;
-    }
-    if (failures == 0)
-        return false;
-    failures--;
-    failed++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 enum { SOURCES = 3, BATCHES = 8 };
 
@@ -70,9 +30,9 @@ static void submit_all(struct sink_fixture *f, struct source **sources, struct b
                       &expected[is_one_file ? 0 : which]);
         }
         f->records += b->count;
-        counting = true;
+        failing_malloc.counting = true;
         sink_submit(f->sink, b);
-        counting = false;
+        failing_malloc.counting = false;
         (void)batch_unref(b);
         if (n % 3 == 0)
             fake_ring_run(f->ring);
@@ -89,7 +49,7 @@ static void finish(struct sink_fixture *f)
     assert_int_equal(1, f->closed);
     assert_int_equal(0, f->sink->records_lost);
     assert_int_equal(BATCHES, f->settled);
-    assert_true(f->sink->errors == 0 || failed > 0);
+    assert_true(f->sink->errors == 0 || failing_malloc.failed > 0);
 }
 
 static void run(unsigned skip, unsigned times, bool is_file)
@@ -113,9 +73,9 @@ static void run(unsigned skip, unsigned times, bool is_file)
         fd = open(test_path(&f, "out"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         assert_int_equal(0, sink_stdout_create(f.ring, fd, &events, &f.sink));
     }
-    until_failure = skip;
-    failures = times;
-    failed = 0;
+    failing_malloc.until_failure = skip;
+    failing_malloc.failures = times;
+    failing_malloc.failed = 0;
     submit_all(&f, sources, expected, !is_file);
     finish(&f);
     if (is_file) {
@@ -143,7 +103,7 @@ static void run_all(bool is_file)
         run(skip, 5, is_file);
         run(skip, 1000, is_file);
         skip++;
-    } while (failed > 0);
+    } while (failing_malloc.failed > 0);
     /* It was worth the name: there were allocations to fail. */
     assert_true(skip > 10);
 }
@@ -171,11 +131,11 @@ static void test_a_sink_that_cannot_be_made_says_so(void **state)
     sink_fixture_open(&f, ring);
     o.directory = f.dir;
     for (unsigned skip = 0;; skip++) {
-        until_failure = skip;
-        failures = 1;
-        counting = true;
+        failing_malloc.until_failure = skip;
+        failing_malloc.failures = 1;
+        failing_malloc.counting = true;
         r = sink_file_create(ring, &o, NULL, &f.sink, NULL, 0);
-        counting = false;
+        failing_malloc.counting = false;
         if (r == 0)
             break;
         assert_int_equal(-ENOMEM, r);
@@ -184,11 +144,11 @@ static void test_a_sink_that_cannot_be_made_says_so(void **state)
     fake_ring_run(ring);
     f.sink = sink_destroy(f.sink);
     for (unsigned skip = 0;; skip++) {
-        until_failure = skip;
-        failures = 1;
-        counting = true;
+        failing_malloc.until_failure = skip;
+        failing_malloc.failures = 1;
+        failing_malloc.counting = true;
         r = sink_stdout_create(ring, 1, NULL, &f.sink);
-        counting = false;
+        failing_malloc.counting = false;
         if (r == 0)
             break;
         assert_int_equal(-ENOMEM, r);

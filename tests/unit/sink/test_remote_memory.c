@@ -9,49 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/failing_malloc.h"
 #include "support/fake_ring.h"
 #include "remote_fixture.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool counting;
-static unsigned until_failure, failures; /* allocations that go well, then ones that fail */
-static unsigned failed;
-
-static bool fails(void)
-{
-    if (!counting)
-        return false;
-    if (until_failure > 0) {
-        until_failure--;
-        return false;
-    }
-    if (failures == 0)
-        return false;
-    failures--;
-    failed++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 enum { LINES = 600, POISON = 97 };
 
@@ -83,17 +43,17 @@ static void answer(struct remote_fixture *f, unsigned n)
                          is_poison(q->records[i]) ? "poison" : NULL);
         }
     }
-    counting = true;
+    failing_malloc.counting = true;
     fake_done(&f->t, q);
-    counting = false;
+    failing_malloc.counting = false;
 }
 
 static void go_on(struct remote_fixture *f)
 {
     for (unsigned n = 0; n < 1000; n++) {
-        counting = true;
+        failing_malloc.counting = true;
         fake_ring_advance(f->s.ring, 100);
-        counting = false;
+        failing_malloc.counting = false;
         if (fake_transport_first(&f->t))
             answer(f, n);
     }
@@ -116,9 +76,9 @@ static int submit(struct remote_fixture *f, size_t count)
 
     for (size_t i = 0; i < count; i++)
         test_line(b, f->source, f->next_line++, 30, NULL);
-    counting = true;
+    failing_malloc.counting = true;
     r = sink_submit(f->s.sink, b);
-    counting = false;
+    failing_malloc.counting = false;
     f->s.records += r == 0 ? count : 0;
     (void)batch_unref(b);
     return r;
@@ -130,13 +90,13 @@ static void run(unsigned skip, unsigned times)
     struct dead_letters_found found;
 
     remote_open(&f, &(struct sink_remote_options){.records_max = 300}, true);
-    until_failure = skip;
-    failures = times;
-    failed = 0;
+    failing_malloc.until_failure = skip;
+    failing_malloc.failures = times;
+    failing_malloc.failed = 0;
     while (f.next_line < LINES)
         assert_int_equal(0, submit(&f, 60));
     go_on(&f);
-    failures = 0;
+    failing_malloc.failures = 0;
     go_on(&f);
     assert_int_equal(f.s.batches, f.s.settled);
     memset(refused, 0, sizeof refused);
@@ -164,7 +124,7 @@ static void test_nothing_is_lost_or_doubled_when_memory_is_short(void **state)
         run(skip, 5);
         run(skip, 1000);
         skip++;
-    } while (failed > 0);
+    } while (failing_malloc.failed > 0);
     /* It was worth the name: there were allocations to fail. */
     assert_true(skip > 10);
 }
@@ -177,11 +137,11 @@ static void test_a_batch_that_there_is_no_memory_to_hold_is_not_taken(void **sta
     remote_open(&f, &(struct sink_remote_options){.records_max = 1}, false);
     for (unsigned n = 0; n < 64; n++)
         assert_int_equal(0, submit(&f, 3));
-    until_failure = 0;
-    failures = 1;
-    failed = 0;
+    failing_malloc.until_failure = 0;
+    failing_malloc.failures = 1;
+    failing_malloc.failed = 0;
     assert_int_equal(-ENOMEM, submit(&f, 5));
-    assert_int_equal(1, failed);
+    assert_int_equal(1, failing_malloc.failed);
     assert_int_equal(0, f.lost_calls);
     assert_int_equal(0, f.s.sink->records_lost);
     assert_int_equal(-ENOMEM, f.s.sink->last_error);
@@ -203,14 +163,14 @@ static void test_what_cannot_be_made_says_so(void **state)
     (void)state;
     fake_transport_init(&t);
     for (unsigned skip = 0;; skip++) {
-        until_failure = skip;
-        failures = 1;
-        counting = true;
+        failing_malloc.until_failure = skip;
+        failing_malloc.failures = 1;
+        failing_malloc.counting = true;
         r = sink_remote_create(
             ring, &t.transport,
             &(struct sink_remote_options){.name = "far", .in_flight_max = 2, .records_max = 1},
             NULL, &sink);
-        counting = false;
+        failing_malloc.counting = false;
         if (r == 0)
             break;
         assert_int_equal(-ENOMEM, r);
@@ -221,14 +181,14 @@ static void test_what_cannot_be_made_says_so(void **state)
     (void)sink_destroy(sink);
     assert_int_equal(1, t.destroyed);
     for (unsigned skip = 0;; skip++) {
-        until_failure = skip;
-        failures = 1;
-        counting = true;
+        failing_malloc.until_failure = skip;
+        failing_malloc.failures = 1;
+        failing_malloc.counting = true;
         r = dead_letters_create(
             ring,
             &(struct dead_letters_options){.path = "a/b", .bytes_max = 1, .keep = 1, .retry_ms = 1},
             &letters);
-        counting = false;
+        failing_malloc.counting = false;
         if (r == 0)
             break;
         assert_int_equal(-ENOMEM, r);

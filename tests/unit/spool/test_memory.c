@@ -8,48 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "support/failing_malloc.h"
 #include "support/fake_ring.h"
 #include "spool_fixture.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool counting;
-static unsigned until_failure, failures, failed;
-
-static bool fails(void)
-{
-    if (!counting)
-        return false;
-    if (until_failure > 0) {
-        until_failure--;
-        return false;
-    }
-    if (failures == 0)
-        return false;
-    failures--;
-    failed++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
 
 static void run_fake(struct spool_fixture *f, bool (*is_reached)(const struct spool_fixture *f))
 {
@@ -104,7 +65,7 @@ static void live(struct spool_fixture *f, size_t count)
 
     for (size_t i = 0; i < count; i++)
         batches[i] = make_batch(f, i == 3 ? 100000 : 100);
-    counting = true;
+    failing_malloc.counting = true;
     while (spool_open(f->ring, &f->options, &f->spool, f->why, sizeof f->why) == -ENOMEM) {
     }
     assert_non_null(f->spool);
@@ -143,7 +104,7 @@ static void live(struct spool_fixture *f, size_t count)
     assert_int_equal(10 * count, came);
     spool_cursor_set(c, place);
     test_stop(f);
-    counting = false;
+    failing_malloc.counting = false;
     for (size_t i = 0; i < count; i++)
         (void)batch_unref(batches[i]);
 }
@@ -158,15 +119,15 @@ static void test_no_allocation_that_fails_costs_anything(void **state)
             spool_fixture_open(&f, fake_ring_create());
             f.run = run_fake;
             f.options.segment_bytes = 4096;
-            until_failure = skip;
-            failures = times;
-            failed = 0;
+            failing_malloc.until_failure = skip;
+            failing_malloc.failures = times;
+            failing_malloc.failed = 0;
             live(&f, 6);
             live(&f, 2);
             spool_fixture_close(&f);
             fake_ring_destroy(f.ring);
             batch_free_kept();
-            if (failed == 0)
+            if (failing_malloc.failed == 0)
                 break;
             assert_true(skip < 1000);
         }
