@@ -181,7 +181,7 @@ int codec_judge(const struct codec *c, const struct codec_reply *reply, size_t c
 
     assert(count > 0);
     bounded.body.len = MIN(bounded.body.len, codec_reply_max(c, count));
-    r = judgement_begin(j, count);
+    r = codec_judgement_begin(j, count);
     if (r < 0)
         return r;
     r = c->ops->judge ? c->ops->judge(c, &bounded, j) : 0;

@@ -214,7 +214,7 @@ static int judge_items(struct codec_judgement *j, yyjson_val *items, struct tall
 
 static int not_understood(struct codec_judgement *j, const struct codec_reply *reply)
 {
-    int r = judgement_begin(j, j->count);
+    int r = codec_judgement_begin(j, j->count);
 
     if (r == 0)
         r = judgement_add_reason(j, slice_str("not a reply of the bulk API"), reply->body,

@@ -42,7 +42,7 @@ enum status_class status_class(int status)
     return status >= 300 && status < 500 ? STATUS_SUSPENDED : STATUS_AGAIN;
 }
 
-int judgement_begin(struct codec_judgement *j, size_t count)
+int codec_judgement_begin(struct codec_judgement *j, size_t count)
 {
     if (count > j->cap) {
         struct codec_verdict *more = reallocarray(j->verdicts, count, sizeof *more);

@@ -18,9 +18,6 @@ enum status_class {
 
 enum status_class status_class(int status);
 
-/** Every record to be sent again, the outcome CODEC_AGAIN, no reasons. Returns 0 or -ENOMEM. */
-int judgement_begin(struct codec_judgement *j, size_t count);
-
 /** The same verdict for every record. */
 void judgement_set_all(struct codec_judgement *j, enum codec_verdict_kind kind, int status,
                        uint32_t reason);

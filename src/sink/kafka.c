@@ -153,29 +153,6 @@ static void wake_thread(struct kafka *k)
 
 /* Requests. */
 
-/** Every record to be sent again, without a reason. */
-static int judgement_begin(struct codec_judgement *j, size_t count)
-{
-    if (count > j->cap) {
-        struct codec_verdict *more = reallocarray(j->verdicts, count, sizeof *more);
-
-        if (!more)
-            return -ENOMEM;
-        j->verdicts = more;
-        j->cap = count;
-    }
-    buf_reset(&j->reasons);
-    if (buf_append_char(&j->reasons, '\0') < 0)
-        return -ENOMEM;
-    memset(j->verdicts, 0, count * sizeof *j->verdicts);
-    j->count = count;
-    j->outcome = CODEC_AGAIN;
-    j->accepted = j->retry = j->refused = j->dropped_unnamed = 0;
-    j->retry_after_ms = -1;
-    j->reason = 0;
-    return 0;
-}
-
 /** 0, the empty one, when there is no memory for it. */
 static uint32_t add_reason(struct codec_judgement *j, const char *text)
 {
@@ -202,7 +179,7 @@ static void flight_take(struct kafka *k, struct request *request)
 {
     struct flight *flight = calloc(1, sizeof *flight);
 
-    if (!flight || judgement_begin(&request->judgement, request->count) < 0) {
+    if (!flight || codec_judgement_begin(&request->judgement, request->count) < 0) {
         free(flight);
         request->error = -ENOMEM;
         hand_back(k, request);

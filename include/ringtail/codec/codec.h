@@ -176,6 +176,12 @@ int codec_judge(const struct codec *c, const struct codec_reply *reply, size_t c
                 struct codec_judgement *j);
 
 /**
+ * Begins a judgement anew: every record to be sent again, CODEC_AGAIN, no reasons. For those who
+ * judge by something else than a reply (Kafka's delivery reports). Returns 0 or -ENOMEM.
+ */
+int codec_judgement_begin(struct codec_judgement *j, size_t count);
+
+/**
  * A reason as text for people: one line of UTF-8, at most CODEC_REASON_MAX bytes, empty when there
  * is none. Receivers quote lines in theirs, so it is for the dead-letter file, not for our log.
  * Good until the judgement is used again.
