@@ -75,6 +75,13 @@ static void test_every_sink_gets_every_line(void **state)
 
 /* ---- S26 ---- */
 
+/* A sanitizer's red zones come on top; 32 MB that a queue kept would still show. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { RSS_FACTOR = 2 };
+#else
+enum { RSS_FACTOR = 1 };
+#endif
+
 static void test_a_sink_that_hangs_holds_up_no_other(void **state)
 {
     struct delivery *d = *state;
@@ -99,7 +106,7 @@ static void test_a_sink_that_hangs_holds_up_no_other(void **state)
     assert_true(books_sum(d->world, "records_spooled{sink=\"loki\"}") > 0);
     /* 32 MB have gone by; three queues of 1 MiB, and 16 MiB for everything else. */
     world_assert_within(d->world, ringtail_proc_rss_kib(&d->world->ringtail) - before_kib,
-                        INT32_MIN, (3 + 16) * 1024);
+                        INT32_MIN, (3 + 16) * 1024 * RSS_FACTOR);
     revive(d, DELIVERY_LOKI);
     delivery_wait_all(d);
     delivery_stop(d);
