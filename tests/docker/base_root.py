@@ -11,9 +11,9 @@ RELEASE = "trixie"
 DEBIAN = ("bookworm ", "trixie ", "stable ", "oldstable ")
 
 
-def base_archive(cache):
+def base_archive(cache, release=RELEASE):
     """Its files as a tar, kept in the directory `cache`. Raises Skip where it can't be had."""
-    archive = os.path.join(cache, f"base-{RELEASE}.tar")
+    archive = os.path.join(cache, f"base-{release}.tar")
     if os.path.exists(archive):
         return archive
     if not shutil.which("debootstrap"):
@@ -28,7 +28,7 @@ def base_archive(cache):
     work = tempfile.mkdtemp(prefix="ringtail-base-")
     try:
         made = subprocess.run(
-            ["debootstrap", "--variant=minbase", RELEASE, f"{work}/root", mirrors[0]],
+            ["debootstrap", "--variant=minbase", release, f"{work}/root", mirrors[0]],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )
         if made.returncode != 0:

@@ -15,51 +15,15 @@ import glob
 import os
 import re
 import shutil
-import subprocess
-import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docker"))
-
+from root import Root, claim, run_in_roots
 from base_root import base_archive
-from engine_client import ROOT, Failed, Skip, claim, run_tests
 
 VERSIONS = ("0.1.0", "0.1.1")
 
 
-class Root:
-    def __init__(self, archive, path):
-        self.path = path
-        os.mkdir(path)
-        subprocess.run(["tar", "-x", "-p", "-C", path, "-f", archive], check=True)
-        shutil.copy("/etc/resolv.conf", f"{path}/etc/resolv.conf")
-        with open(f"{path}/usr/sbin/policy-rc.d", "w", encoding="ascii") as file:
-            file.write("#!/bin/sh\nexit 101\n")
-        os.chmod(f"{path}/usr/sbin/policy-rc.d", 0o755)
-
-    def run(self, command):
-        """A shell's command in the root; its output. Fails the test when it fails."""
-        # In a mount namespace of its own, so that no mount is left behind.
-        script = f'mount -t proc proc "{self.path}/proc" && exec chroot "{self.path}" sh -ec "$1"'
-        result = subprocess.run(
-            ["unshare", "-m", "sh", "-ec", script, "sh", command],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-        )
-        claim(result.returncode == 0, f"{command}: exit code {result.returncode}\n{result.stdout[-3000:]}")
-        return result.stdout
-
-    def has(self, path):
-        return os.path.lexists(self.path + path)
-
-
 def build(root):
-    os.mkdir(f"{root.path}/source")
-    listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        stdout=subprocess.PIPE, check=True,
-    ).stdout
-    packed = subprocess.run(["tar", "-c", "-C", ROOT, "--null", "-T", "-"], input=listed, stdout=subprocess.PIPE, check=True)
-    subprocess.run(["tar", "-x", "-C", f"{root.path}/source"], input=packed.stdout, check=True)
+    root.add_sources("/source")
     root.run("apt-get update -q && apt-get install -y -q --no-install-recommends build-essential lintian")
     root.run("apt-get build-dep -y -q --no-install-recommends /source/packaging")
     for version in VERSIONS:
@@ -113,28 +77,19 @@ def test_purges(builder, target):
 
 def main():
     (cache,) = sys.argv[1:]
-    if os.geteuid() != 0:
-        print("skipped: bootstrapped roots need root")
-        return 77
-    work = tempfile.mkdtemp(prefix="ringtail-package-")
-    tests = [
-        ("the package builds, and lintian finds nothing", test_builds),
-        ("it installs a program that runs, a user, directories and a service", test_installs),
-        ("an upgrade keeps the configuration and what was written", test_upgrades),
-        ("a removal keeps them too", test_removes),
-        ("a purge leaves nothing", test_purges),
-    ]
-    try:
+
+    def make_tests(work):
         archive = base_archive(cache)
-        return run_tests(tests, Root(archive, f"{work}/builder"), Root(archive, f"{work}/target"))
-    except Skip as reason:
-        print(f"skipped: {reason}")
-        return 77
-    except Failed as reason:
-        print(f"not ok: {reason}")
-        return 1
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        roots = (Root(archive, f"{work}/builder"), Root(archive, f"{work}/target"))
+        return [(title, lambda test=test: test(*roots)) for title, test in (
+            ("the package builds, and lintian finds nothing", test_builds),
+            ("it installs a program that runs, a user, directories and a service", test_installs),
+            ("an upgrade keeps the configuration and what was written", test_upgrades),
+            ("a removal keeps them too", test_removes),
+            ("a purge leaves nothing", test_purges),
+        )]
+
+    return run_in_roots(make_tests)
 
 
 if __name__ == "__main__":
