@@ -118,7 +118,7 @@ static void lose_queued(struct parcel *p, enum lost_reason reason)
     struct outbox *o = p->outbox;
 
     unqueue(p);
-    tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_QUEUED, ACCOUNT_LOST + reason);
+    tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_QUEUED, account_lost(reason));
     if (reason == LOST_ABORTED)
         tell_unsettled(o);
     parcel_free(p);
@@ -183,7 +183,7 @@ static void give_back(struct parcel *p)
     if (p->is_submitted)
         return;
     tallies_move(o->tallies, o->options.number, p->manifest, ACCOUNT_SPOOLED,
-                 ACCOUNT_LOST + LOST_ABORTED);
+                 account_lost(LOST_ABORTED));
     tell_unsettled(o);
 }
 
@@ -365,7 +365,7 @@ static bool take_read(struct outbox *o, const struct spool_read *r, int res)
     p->begin = r->begin;
     o->read_place = r->end;
     if (o->read_sheds) {
-        tallies_move(o->tallies, o->options.number, m, from, ACCOUNT_LOST + LOST_DROPPED_OLDEST);
+        tallies_move(o->tallies, o->options.number, m, from, account_lost(LOST_DROPPED_OLDEST));
         parcel_free(p);
     } else {
         tallies_move(o->tallies, o->options.number, m, from, ACCOUNT_QUEUED);

@@ -208,7 +208,7 @@ static void take_out(struct tallies *t, size_t sink, const struct source *source
 void tallies_lose(struct tallies *t, size_t sink, const struct source *source, uint64_t records,
                   enum lost_reason reason)
 {
-    take_out(t, sink, source, records, ACCOUNT_LOST + reason);
+    take_out(t, sink, source, records, account_lost(reason));
 }
 
 void tallies_leave_spooled(struct tallies *t, size_t sink, const struct source *source,
@@ -228,7 +228,7 @@ static void settle(struct account *a, uint64_t records)
 
 static void settle_but(struct account *a, uint64_t records, uint64_t lost)
 {
-    move(a, lost, ACCOUNT_QUEUED, ACCOUNT_LOST + LOST_ABORTED);
+    move(a, lost, ACCOUNT_QUEUED, account_lost(LOST_ABORTED));
     settle(a, records - lost);
 }
 
@@ -249,13 +249,13 @@ void tallies_close_spooled(struct tallies *t, size_t sink, enum lost_reason reas
 {
     struct table_link *link, *next;
 
-    move(&t->total[sink], t->total[sink].spooled, ACCOUNT_SPOOLED, ACCOUNT_LOST + reason);
+    move(&t->total[sink], t->total[sink].spooled, ACCOUNT_SPOOLED, account_lost(reason));
     for (link = table_next(&t->table, NULL); link; link = next) {
         struct tally *tally = container_of(link, struct tally, by_id);
         struct account *a = &tally->of[sink];
 
         next = table_next(&t->table, link);
-        move(a, a->spooled, ACCOUNT_SPOOLED, ACCOUNT_LOST + reason);
+        move(a, a->spooled, ACCOUNT_SPOOLED, account_lost(reason));
         if (tally->refs == 0 && !has_spooled(t, tally))
             tally_free(t, tally);
     }

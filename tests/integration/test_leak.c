@@ -148,7 +148,7 @@ static struct sample warm_up(struct world *w, const struct crowd *crowd)
 
         pause_ms(WARM_S * 1000);
         now = take(w, crowd);
-        if (now.rss_bytes - before_bytes < WARM_BYTES)
+        if (now.rss_bytes - before_bytes < (double)WARM_BYTES)
             return now;
     }
     world_fail(w, "after %d s it still grows: %.0f KiB", WARM_S * WARM_TRIES, now.rss_bytes / 1024);
@@ -258,7 +258,7 @@ static void test_rotation_each_second_leaks_nothing(void **state)
      * t / interval to t / (interval · (1 - jitter)) rotations of each stream, one more or less for
      * where in its interval a stream was at the two ends. A slow machine may be late. */
     turned = (after.rotations - before.rotations) / streams;
-    due_least = passed_s / INTERVAL_S - 1;
+    due_least = passed_s / (double)INTERVAL_S - 1;
     due_most = passed_s / (INTERVAL_S * (100 - JITTER_PERCENT) / 100.0) + 1;
     fprintf(stderr, "%.2f rotations a stream in %.1f s, due: %.2f to %.2f\n", turned, passed_s,
             due_least, due_most);

@@ -84,8 +84,13 @@ enum account_name {
     ACCOUNT_SETTLED,
     ACCOUNT_QUEUED,
     ACCOUNT_SPOOLED,
-    ACCOUNT_LOST, /* + enum lost_reason */
+    ACCOUNT_LOST, /* the first of as many as there are reasons */
 };
+
+static inline enum account_name account_lost(enum lost_reason reason)
+{
+    return (enum account_name)(ACCOUNT_LOST + (unsigned)reason);
+}
 
 /** Moves all records of the manifest. ACCOUNT_FOUND gives without having less;
  * what it is given was not found after all. */

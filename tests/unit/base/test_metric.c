@@ -497,7 +497,7 @@ static void test_too_many_series_are_refused_and_counted(void **state)
     assert_null(strstr(text_at(f, 0), ID));
     assert_ptr_equal(rotations(f, &f->group, "7"), rotations(f, &f->group, "7"));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 2);
-    assert_true(plain_value(f, METRIC_SERIES) == SERIES_MAX);
+    assert_true(plain_value(f, METRIC_SERIES) == (double)SERIES_MAX);
     metric_group_drop(&f->group, 0);
 }
 
