@@ -20,14 +20,14 @@ from base_root import base_archive
 
 def clone(cache, release, work, name):
     root = Root(base_archive(cache, release), os.path.join(work, name))
-    subprocess.run(["git", "clone", "-q", "--no-local", ROOT, f"{root.path}/root/ringtail"], check=True)
+    subprocess.run(["git", "clone", "-q", "--no-local", ROOT, f"{root.path}/ringtail"], check=True)
     return root
 
 
 def test_run(cache, release, work):
     """As tests/run.sh does it, which is the first here to call scripts/run."""
     root = clone(cache, release, work, "run")
-    root.run("cd /root/ringtail && exec bash tests/run.sh")
+    root.run("cd /ringtail && exec bash tests/run.sh")
 
 
 def test_test(cache, release, work):
@@ -35,7 +35,7 @@ def test_test(cache, release, work):
     log = os.path.join(cache, f"readme-{release}.log")
     with open(log, "w", encoding="utf-8") as out:
         process = root.start(
-            "cd /root/ringtail && exec scripts/test", stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            "cd /ringtail && exec scripts/test", stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         )
         process.wait()
     with open(log, encoding="utf-8", errors="replace") as told:
