@@ -14,6 +14,7 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/metric.h"
 #include "ringtail/control/daemon.h"
+#include "ringtail/io/ring_features.h"
 
 #include "health.h"
 #include "stored.h"
@@ -32,6 +33,8 @@ static const char usage[] =
     "  ringtail dlq     look at what receivers have refused, and replay it (ringtail dlq --help)\n"
     "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
     "  ringtail metrics print the table of metrics as Markdown (docs/metrics.md)\n"
+    "  ringtail kernels print what of io_uring is used from which kernel on as Markdown\n"
+    "                   (docs/kernels.md)\n"
     "\n"
     "  -c, --config FILE     YAML file with options\n"
     "  -s, --set KEY=VALUE   set one option; may be repeated\n"
@@ -97,10 +100,10 @@ static int print_options(void)
     return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
 }
 
-static int print_metrics(void)
+static int print_page(int (*write)(struct buf *out))
 {
     struct buf out = {0};
-    int r = metrics_write_markdown(&out);
+    int r = write(&out);
 
     if (r == 0)
         (void)fwrite(out.data, 1, out.len, stdout);
@@ -399,7 +402,8 @@ static void check_stored(const struct overview *o, struct option_problems *probl
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
-    static const char *const commands[] = {"run", "check", "health", "options", "metrics"};
+    static const char *const commands[] = {"run",     "check",   "health",
+                                           "options", "metrics", "kernels"};
     const char *command = o->command ? o->command : "";
     bool known = false;
 
@@ -417,11 +421,12 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         known |= strcmp(command, commands[i]) == 0;
     known |= is_stored(o);
     if (!known) {
-        (void)fprintf(stderr,
-                      "ringtail: %s%s%s (run, check, health, spool, dlq, options or metrics; see "
-                      "ringtail --help)\n",
-                      *command ? "unknown command \"" : "a command is missing", command,
-                      *command ? "\"" : "");
+        (void)fprintf(
+            stderr,
+            "ringtail: %s%s%s (run, check, health, spool, dlq, options, metrics or kernels; "
+            "see ringtail --help)\n",
+            *command ? "unknown command \"" : "a command is missing", command,
+            *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
     }
     if (problems->count > 0 || problems->out_of_memory)
@@ -430,7 +435,9 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     if (strcmp(command, "options") == 0)
         return done(cli, print_options());
     if (strcmp(command, "metrics") == 0)
-        return done(cli, print_metrics());
+        return done(cli, print_page(metrics_write_markdown));
+    if (strcmp(command, "kernels") == 0)
+        return done(cli, print_page(ring_features_write_markdown));
     if (strcmp(command, "health") == 0)
         return done(cli, print_health(&cli->config));
     if (is_stored(o))

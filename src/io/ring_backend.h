@@ -11,6 +11,7 @@
 
 #include "ringtail/base/macros.h"
 #include "ringtail/io/ring.h"
+#include "ringtail/io/ring_features.h"
 
 /** Where an operation that is in flight is. */
 enum op_place {
@@ -85,7 +86,8 @@ struct ring_backend {
 struct ring {
     const struct ring_backend *backend;
     struct ring_options options;
-    bool can_pause; /* nothing interrupts a pause, or makes it dearer */
+    unsigned features; /* bits of enum ring_feature */
+    bool can_pause;    /* nothing interrupts a pause, or makes it dearer */
     bool stopping;
     bool saw_data, saw_full_buffer; /* in this pass */
 

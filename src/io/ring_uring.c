@@ -20,6 +20,7 @@
 #include <liburing.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -33,7 +34,6 @@
 struct ring_uring {
     struct ring ring;
     struct io_uring uring;
-    bool skip_cqe; /* IOSQE_CQE_SKIP_SUCCESS is there */
     struct io_uring_buf_ring *buf_ring;
     size_t buf_ring_bytes;
 };
@@ -44,6 +44,12 @@ static struct ring_uring *from_ring(const struct ring *ring)
 }
 
 /* ---- making and ending ---- */
+
+static void set_feature(struct ring_uring *u, enum ring_feature feature, bool has)
+{
+    if (has)
+        u->ring.features |= 1U << feature;
+}
 
 static int setup_queue(struct ring_uring *u)
 {
@@ -68,7 +74,9 @@ static int setup_queue(struct ring_uring *u)
         r = io_uring_queue_init_params(u->ring.options.entries, &u->uring, &params);
         if (r == 0) {
             u->ring.can_pause = ladder[i].deferred;
-            u->skip_cqe = (params.features & IORING_FEAT_CQE_SKIP) != 0;
+            set_feature(u, RING_FEATURE_COOP_TASKRUN, true);
+            set_feature(u, RING_FEATURE_DEFER_TASKRUN, ladder[i].deferred);
+            set_feature(u, RING_FEATURE_CQE_SKIP, (params.features & IORING_FEAT_CQE_SKIP) != 0);
             snprintf(u->ring.reason, sizeof u->ring.reason, "%s", ladder[i].name);
             return 0;
         }
@@ -103,7 +111,7 @@ static int setup_buffers(struct ring_uring *u)
     return 0;
 }
 
-static bool has_opcodes(struct ring_uring *u)
+static int check_operations(struct ring_uring *u)
 {
     static const uint8_t needed[] = {
         IORING_OP_SOCKET, IORING_OP_CONNECT,      IORING_OP_SEND,    IORING_OP_RECV,
@@ -111,13 +119,36 @@ static bool has_opcodes(struct ring_uring *u)
         IORING_OP_READ,   IORING_OP_WRITE,        IORING_OP_FSYNC,   IORING_OP_OPENAT2,
         IORING_OP_STATX,  IORING_OP_RENAMEAT,     IORING_OP_MKDIRAT, IORING_OP_UNLINKAT,
     };
-    struct io_uring_probe *probe = io_uring_get_probe_ring(&u->uring);
-    bool all = probe != NULL;
+    struct io_uring_probe *probe =
+        calloc(1, sizeof *probe + IORING_OP_LAST * sizeof(struct io_uring_probe_op));
+    int r = probe ? io_uring_register_probe(&u->uring, probe, IORING_OP_LAST) : -ENOMEM;
 
-    for (size_t i = 0; all && i < ARRAY_SIZE(needed); i++)
-        all = io_uring_opcode_supported(probe, needed[i]);
-    io_uring_free_probe(probe);
-    return all;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(needed); i++)
+        if (!io_uring_opcode_supported(probe, needed[i]))
+            r = -EOPNOTSUPP;
+    free(probe);
+    return r;
+}
+
+static int refuse(struct ring_refusal *refusal, int error, enum ring_feature feature)
+{
+    char what[40];
+
+    snprintf(what, sizeof what, "no %s", ring_feature_info(feature)->name);
+    ring_refusal_explain(refusal, error, what);
+    return error;
+}
+
+/* What it does without is a part of the reason that people read. */
+static void describe(struct ring *ring)
+{
+    char *out = ring->reason;
+    size_t len = strlen(out), size = sizeof ring->reason;
+
+    for (int f = RING_FEATURE_FIRST_OPTIONAL; f < RING_FEATURE_COUNT && len < size; f++)
+        if (f != RING_FEATURE_DEFER_TASKRUN && !ring_has(ring, (enum ring_feature)f))
+            len += (size_t)snprintf(out + len, size - len, ", no %s",
+                                    ring_feature_info((enum ring_feature)f)->name);
 }
 
 static int uring_setup(struct ring *ring, struct ring_refusal *refusal)
@@ -130,26 +161,24 @@ static int uring_setup(struct ring *ring, struct ring_refusal *refusal)
     r = setup_queue(u);
     if (r < 0) {
         u->uring.ring_fd = -1;
-        ring_refusal_explain(refusal, r, "io_uring_setup refuses the flags");
-        return r;
+        return refuse(refusal, r, RING_FEATURE_COOP_TASKRUN);
     }
-    if (!has_opcodes(u)) {
-        ring_refusal_explain(refusal, -EOPNOTSUPP, "io_uring lacks operations");
-        return -EOPNOTSUPP;
-    }
+    r = check_operations(u);
+    if (r < 0)
+        return refuse(refusal, r, RING_FEATURE_OPERATIONS);
+    set_feature(u, RING_FEATURE_OPERATIONS, true);
     r = io_uring_register_files_sparse(&u->uring, ring->options.sockets_max);
-    if (r < 0) {
-        ring_refusal_explain(refusal, r, "no sparse socket table");
-        return r;
-    }
+    if (r < 0)
+        return refuse(refusal, r, RING_FEATURE_SOCKET_TABLE);
+    set_feature(u, RING_FEATURE_SOCKET_TABLE, true);
     r = setup_buffers(u);
-    if (r < 0) {
-        ring_refusal_explain(refusal, r, "no provided-buffer ring");
-        return r;
-    }
-    (void)io_uring_register_ring_fd(&u->uring); /* a little cheaper; fine without */
-    /* Kernels without this start as many as they like: up to four for each processor. */
-    (void)io_uring_register_iowq_max_workers(&u->uring, workers);
+    if (r < 0)
+        return refuse(refusal, r, RING_FEATURE_BUFFER_RING);
+    set_feature(u, RING_FEATURE_BUFFER_RING, true);
+    set_feature(u, RING_FEATURE_RING_FD, io_uring_register_ring_fd(&u->uring) == 1);
+    set_feature(u, RING_FEATURE_WORKERS_MAX,
+                io_uring_register_iowq_max_workers(&u->uring, workers) == 0);
+    describe(ring);
     return 0;
 }
 
@@ -266,7 +295,7 @@ static void link_timeout(struct ring_uring *u, struct op *op, struct io_uring_sq
     set_timespec(op, timeout_ms);
     sqe->flags |= IOSQE_IO_LINK;
     io_uring_prep_link_timeout(timeout, (struct __kernel_timespec *)(void *)op->scratch, 0);
-    if (u->skip_cqe)
+    if (ring_has(&u->ring, RING_FEATURE_CQE_SKIP))
         timeout->flags |= IOSQE_CQE_SKIP_SUCCESS;
     timeout->user_data = USER_DATA_IGNORED;
 }
@@ -375,7 +404,7 @@ static void uring_cancel(struct ring *ring, struct op *op)
     struct io_uring_sqe *sqe = take_entries(u, 1);
 
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-    if (u->skip_cqe)
+    if (ring_has(&u->ring, RING_FEATURE_CQE_SKIP))
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     sqe->user_data = USER_DATA_IGNORED;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares docs/configuration.md with what `ringtail options` prints.
+"""Compares the pages in docs that ringtail prints with what it prints.
 
 options.py ROOT RINGTAIL
 """
@@ -7,21 +7,25 @@ options.py ROOT RINGTAIL
 import subprocess
 import sys
 
+PAGES = {"options": "docs/configuration.md", "kernels": "docs/kernels.md"}
+
 
 def main():
     root, ringtail = sys.argv[1:]
-    path = f"{root}/docs/configuration.md"
-    printed = subprocess.run([ringtail, "options"], check=True, capture_output=True, text=True).stdout
-    with open(path, encoding="utf-8") as f:
-        written = f.read()
-    if printed == written:
-        return 0
-    for number, (a, b) in enumerate(zip(printed.splitlines(), written.splitlines()), 1):
-        if a != b:
-            print(f"docs/configuration.md:{number}: differs from what `ringtail options` prints")
-            break
-    print("bring it up to date: build/ringtail options >docs/configuration.md")
-    return 1
+    differ = 0
+    for command, path in PAGES.items():
+        printed = subprocess.run([ringtail, command], check=True, capture_output=True, text=True).stdout
+        with open(f"{root}/{path}", encoding="utf-8") as f:
+            written = f.read()
+        if printed == written:
+            continue
+        differ = 1
+        for number, (a, b) in enumerate(zip(printed.splitlines(), written.splitlines()), 1):
+            if a != b:
+                print(f"{path}:{number}: differs from what `ringtail {command}` prints")
+                break
+        print(f"bring it up to date: build/ringtail {command} >{path}")
+    return differ
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <liburing.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
@@ -43,6 +44,104 @@ static bool refuse_nowait(void)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* ---- features that are taken away ---- */
+
+static enum ring_feature taken = RING_FEATURE_COUNT;
+
+void take_away(enum ring_feature feature)
+{
+    taken = feature;
+}
+
+/* The linker puts these between the io room and liburing. */
+int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *params);
+int __real_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count);
+int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count);
+int __real_io_uring_register_files_sparse(struct io_uring *ring, unsigned count);
+int __wrap_io_uring_register_files_sparse(struct io_uring *ring, unsigned count);
+int __real_io_uring_register_buf_ring(struct io_uring *ring, struct io_uring_buf_reg *reg,
+                                      unsigned flags);
+int __wrap_io_uring_register_buf_ring(struct io_uring *ring, struct io_uring_buf_reg *reg,
+                                      unsigned flags);
+int __real_io_uring_register_ring_fd(struct io_uring *ring);
+int __wrap_io_uring_register_ring_fd(struct io_uring *ring);
+int __real_io_uring_register_iowq_max_workers(struct io_uring *ring, unsigned *values);
+int __wrap_io_uring_register_iowq_max_workers(struct io_uring *ring, unsigned *values);
+
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring,
+                                      struct io_uring_params *params)
+{
+    unsigned unknown = taken == RING_FEATURE_DEFER_TASKRUN ? IORING_SETUP_DEFER_TASKRUN
+                       : taken == RING_FEATURE_COOP_TASKRUN
+                           ? IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN
+                           : 0;
+    int r;
+
+    if (params->flags & unknown)
+        return -EINVAL;
+    r = __real_io_uring_queue_init_params(entries, ring, params);
+    if (taken == RING_FEATURE_CQE_SKIP)
+        params->features &= ~IORING_FEAT_CQE_SKIP;
+    return r;
+}
+
+int __wrap_io_uring_register_probe(struct io_uring *ring, struct io_uring_probe *probe,
+                                   unsigned count)
+{
+    int r = __real_io_uring_register_probe(ring, probe, count);
+
+    if (r == 0 && taken == RING_FEATURE_OPERATIONS)
+        probe->last_op = IORING_OP_SOCKET - 1;
+    return r;
+}
+
+int __wrap_io_uring_register_files_sparse(struct io_uring *ring, unsigned count)
+{
+    return taken == RING_FEATURE_SOCKET_TABLE ? -EINVAL
+                                              : __real_io_uring_register_files_sparse(ring, count);
+}
+
+int __wrap_io_uring_register_buf_ring(struct io_uring *ring, struct io_uring_buf_reg *reg,
+                                      unsigned flags)
+{
+    return taken == RING_FEATURE_BUFFER_RING ? -EINVAL
+                                             : __real_io_uring_register_buf_ring(ring, reg, flags);
+}
+
+int __wrap_io_uring_register_ring_fd(struct io_uring *ring)
+{
+    return taken == RING_FEATURE_RING_FD ? -EINVAL : __real_io_uring_register_ring_fd(ring);
+}
+
+int __wrap_io_uring_register_iowq_max_workers(struct io_uring *ring, unsigned *values)
+{
+    return taken == RING_FEATURE_WORKERS_MAX
+               ? -EINVAL
+               : __real_io_uring_register_iowq_max_workers(ring, values);
+}
+
+static void take_away_named(void)
+{
+    const char *name = getenv("RINGTAIL_TEST_WITHOUT");
+    int feature = 0;
+
+    if (!name)
+        return;
+    while (feature < RING_FEATURE_COUNT &&
+           strcmp(name, ring_feature_info((enum ring_feature)feature)->name) != 0)
+        feature++;
+    if (feature == RING_FEATURE_COUNT) {
+        fprintf(stderr, "no feature is named %s\n", name);
+        abort();
+    }
+    take_away((enum ring_feature)feature);
+}
+
 int ring_skip_code(void)
 {
     const struct ring_options options = {.backend = test_backend(),
@@ -59,8 +158,8 @@ int ring_skip_code(void)
         puts("no seccomp filter here");
         return 77;
     }
+    take_away_named();
     r = ring_create(&options, &ring, &refusal);
-
     if (r < 0) {
         printf("no ring here: %s\n", refusal.reason);
         return 77;

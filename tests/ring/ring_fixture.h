@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "ringtail/io/ring.h"
+#include "ringtail/io/ring_features.h"
 
 #define TEST_RUNS_FOREVER_MS 3600000
 
@@ -57,8 +58,13 @@ extern unsigned ring_starting;
 /** The one that RINGTAIL_TEST_BACKEND names, else io_uring. */
 enum ring_backend_choice test_backend(void);
 
+/** From now on liburing answers as with a kernel without the feature. RING_FEATURE_COUNT: as with
+ * the one that is here. */
+void take_away(enum ring_feature feature);
+
 /** Prints why and returns 77 when there is no such ring for us here, else 0. With
- * RINGTAIL_TEST_NOWAIT=refused it has a seccomp filter refuse RWF_NOWAIT from then on. */
+ * RINGTAIL_TEST_NOWAIT=refused it has a seccomp filter refuse RWF_NOWAIT from then on, and it takes
+ * away the feature that RINGTAIL_TEST_WITHOUT names. */
 int ring_skip_code(void);
 
 /** `n` times the decimal number in RINGTAIL_TEST_SCALE (default 1), at least 1. */
