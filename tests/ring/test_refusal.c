@@ -82,11 +82,11 @@ static const struct ring_options usual = {.backend = RING_BACKEND_IO_URING,
 
 /* ---- seccomp ---- */
 
-static bool deny_io_uring(unsigned error)
+static bool deny(uint32_t call, unsigned error)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -98,12 +98,12 @@ static bool deny_io_uring(unsigned error)
 
 static bool deny_with_eperm(void)
 {
-    return deny_io_uring(EPERM);
+    return deny(__NR_io_uring_setup, EPERM);
 }
 
 static bool deny_with_enosys(void)
 {
-    return deny_io_uring(ENOSYS);
+    return deny(__NR_io_uring_setup, ENOSYS);
 }
 
 static void test_a_seccomp_profile_that_says_eperm_is_named(void **state)
@@ -112,6 +112,19 @@ static void test_a_seccomp_profile_that_says_eperm_is_named(void **state)
 
     assert_told(&told, -EPERM, "seccomp profile");
     assert_told(&told, -EPERM, "io_uring_setup");
+}
+
+static bool deny_register(void)
+{
+    return deny(__NR_io_uring_register, EPERM);
+}
+
+static void test_a_seccomp_profile_that_misses_one_call_is_not_taken_for_an_old_kernel(void **state)
+{
+    struct told told = create_in_child(deny_register, &usual);
+
+    assert_told(&told, -EPERM, "seccomp profile");
+    assert_told(&told, -EPERM, "io_uring_register");
 }
 
 static void test_a_seccomp_profile_that_says_enosys_is_named(void **state)
@@ -144,12 +157,12 @@ static bool show_sysctl(const char *value)
 
 static bool disable_for_all(void)
 {
-    return show_sysctl("2\n") && deny_io_uring(EPERM);
+    return show_sysctl("2\n") && deny(__NR_io_uring_setup, EPERM);
 }
 
 static bool disable_for_most(void)
 {
-    return show_sysctl("1\n") && deny_io_uring(EPERM);
+    return show_sysctl("1\n") && deny(__NR_io_uring_setup, EPERM);
 }
 
 static void test_the_sysctl_that_disables_io_uring_is_named(void **state)
@@ -286,6 +299,8 @@ int main(void)
          .test_func = test_a_seccomp_profile_that_says_eperm_is_named},
         {.name = "S38 a seccomp profile that says ENOSYS is named",
          .test_func = test_a_seccomp_profile_that_says_enosys_is_named},
+        {.name = "S38 a seccomp profile that misses one call is not taken for an old kernel",
+         .test_func = test_a_seccomp_profile_that_misses_one_call_is_not_taken_for_an_old_kernel},
         {.name = "S38 the sysctl that disables io_uring is named",
          .test_func = test_the_sysctl_that_disables_io_uring_is_named},
         {.name = "S38 the sysctl that asks for a group names the group",
