@@ -20,6 +20,8 @@
 /* Read back at once. */
 #define READ_BYTES ((size_t)1 << 20)
 #define RETRY_MS 200
+/* A place in the spool that the disk can't read is tried so often: for some ten seconds. */
+#define READ_TRIES 50
 
 struct parcel {
     struct list link; /* of queued or submitted */
@@ -321,8 +323,11 @@ static void end_spooling(struct outbox *o)
 {
     o->spooling = false;
     o->shedding = false;
-    tallies_close_spooled(o->tallies, o->options.number, o->expired ? LOST_EXPIRED : LOST_DAMAGED);
-    o->expired = false;
+    tallies_close_spooled(o->tallies, o->options.number,
+                          o->unreadable ? LOST_UNREADABLE
+                          : o->expired  ? LOST_EXPIRED
+                                        : LOST_DAMAGED);
+    o->expired = o->unreadable = false;
     move_cursor(o);
 }
 
@@ -379,6 +384,39 @@ static bool take_read(struct outbox *o, const struct spool_read *r, int res)
     return o->read_place.at == r->end.at;
 }
 
+/* What the disk says of a place that it can't read, and of a file system that is damaged. */
+static bool is_unreadable(int res)
+{
+    return res == -EIO || res == -EUCLEAN || res == -EBADMSG;
+}
+
+/* The rest of a segment is given up, so that it does not hold up all that is behind it. Whose its
+ * records were cannot be read: those of this run are in the books as spooled, and stay there until
+ * all has been read; of an earlier run's all there are may have been for this sink. */
+static void pass_over_segment(struct outbox *o, int error)
+{
+    struct spool_place from = o->read_place, to = spool_skip_segment(o->options.spool, from);
+    uint64_t of_this_run = o->run_place.record;
+    struct manifest found = {.records =
+                                 MIN(to.record, of_this_run) - MIN(from.record, of_this_run)};
+
+    if (to.at <= from.at)
+        return;
+    log_error("A part of the spool can't be read and is passed over, its lines are lost to the "
+              "sink: look at the kernel's log and at the disk, which may need to be replaced",
+              LOG_STR("sink", o->options.name), LOG_ERRNO(error),
+              LOG_INT("records_at_most", to.record - from.record),
+              LOG_INT("bytes", to.at - from.at));
+    tallies_move(o->tallies, o->options.number, &found, ACCOUNT_FOUND,
+                 ACCOUNT_LOST + LOST_UNREADABLE);
+    o->unreadable |= to.record > of_this_run;
+    o->read_place = to;
+    o->read_tries = 0;
+    if (o->read_sheds)
+        o->shed_place = to;
+    move_cursor(o);
+}
+
 static void on_read(struct spool_read *r, int res)
 {
     struct outbox *o = container_of(r, struct outbox, read);
@@ -393,12 +431,16 @@ static void on_read(struct spool_read *r, int res)
     is_taken = take_read(o, r, res);
     r->batch = batch_unref(r->batch);
     if (is_taken) {
+        o->read_tries = 0;
         o->expired |= r->expired > 0;
         if (o->read_sheds)
             o->shed_place = o->read_place;
         move_cursor(o);
     } else {
         o->read_failed = true; /* read again from the same place */
+        o->read_tries += is_unreadable(res);
+        if (o->read_tries >= READ_TRIES)
+            pass_over_segment(o, res);
         retry_later(o);
     }
     pump(o);

@@ -18,6 +18,7 @@ const char *lost_reason_name(enum lost_reason reason)
         [LOST_DROPPED_NEWEST] = "drop_newest",
         [LOST_DAMAGED] = "spool_damaged",
         [LOST_EXPIRED] = "spool_expired",
+        [LOST_UNREADABLE] = "spool_unreadable",
     };
 
     return names[reason];

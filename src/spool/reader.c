@@ -134,6 +134,8 @@ static void fail(struct spool *s, int res)
 {
     struct spool_read *r = current(&s->reader);
 
+    if (res == -ENODATA)
+        res = -EIO; /* some disks say so of a place that they can't read; of us it means the end */
     spool_note(s, PART_READER, res);
     r->end = r->begin;
     r->skipped = r->expired = r->others = 0;

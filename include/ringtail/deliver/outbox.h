@@ -77,10 +77,12 @@ struct outbox {
     struct spool_place last_place; /* behind the last record that is for this sink */
     struct spool_read read;
     bool reading, read_failed;
+    unsigned read_tries;           /* of this place, that the disk could not read */
     bool read_sheds;               /* what is being read is to make room, not for the sink */
     bool shedding;                 /* the oldest in the spool make room */
     struct spool_place shed_place; /* what was in front of it has */
     bool expired;                  /* some of what was there was too old */
+    bool unreadable;               /* some of it could not be read, and was passed over */
     struct spool_place run_place;  /* where this run's part of the spool begins */
     unsigned appends;              /* under way */
     uint64_t spool_turns;          /* how often it began to spool */

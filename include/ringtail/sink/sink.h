@@ -23,8 +23,9 @@ enum lost_reason {
     LOST_UNNAMED, /* dropped by the receiver, which did not say which: OTLP's partial success */
     LOST_DROPPED_OLDEST, /* by policy, the queue being full */
     LOST_DROPPED_NEWEST,
-    LOST_DAMAGED, /* in the spool */
-    LOST_EXPIRED, /* in the spool for too long */
+    LOST_DAMAGED,    /* in the spool */
+    LOST_EXPIRED,    /* in the spool for too long */
+    LOST_UNREADABLE, /* in a part of the spool that the disk can't read */
     LOST_REASON_COUNT,
 };
 

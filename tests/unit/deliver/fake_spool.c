@@ -34,6 +34,7 @@ struct spool {
     struct spool_stats stats;
     bool read_fails;
     int read_res;
+    uint64_t broken_from, broken_to;
     bool aborted, read_is_next;
 };
 
@@ -174,6 +175,14 @@ const struct spool_stats *spool_stats_get(const struct spool *s)
     return &s->stats;
 }
 
+struct spool_place spool_skip_segment(const struct spool *s, struct spool_place place)
+{
+    LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link)
+        if (k->begin.at >= place.at && k->end.at <= s->durable_end.at)
+            return k->end;
+    return s->durable_end;
+}
+
 static void read_one(struct spool *s, struct spool_read *r)
 {
     struct spool_place place = r->at;
@@ -184,6 +193,10 @@ static void read_one(struct spool *s, struct spool_read *r)
     if (s->aborted || (s->read_fails && s->read_res < 0)) {
         s->read_fails = false;
         r->done(r, s->aborted ? -ECANCELED : s->read_res);
+        return;
+    }
+    if (place.at >= s->broken_from && place.at < s->broken_to) {
+        r->done(r, -EIO);
         return;
     }
     LIST_FOR_EACH_ENTRY (k, &s->kept, struct kept, link) {
@@ -280,6 +293,12 @@ void fake_spool_fail_read(struct spool *s, int res)
 {
     s->read_fails = true;
     s->read_res = res;
+}
+
+void fake_spool_break(struct spool *s, uint64_t from_at, uint64_t to_at)
+{
+    s->broken_from = from_at;
+    s->broken_to = to_at;
 }
 
 uint64_t fake_spool_records(const struct spool *s, const char *cursor)

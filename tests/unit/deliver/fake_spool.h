@@ -24,5 +24,8 @@ void fake_spool_open_again(struct spool *s);
 /** The next read fails with this, or (0) finds its records damaged. */
 void fake_spool_fail_read(struct spool *s, int res);
 
+/** From now on no read that begins in [from, to) (bytes) comes to anything but EIO. */
+void fake_spool_break(struct spool *s, uint64_t from_at, uint64_t to_at);
+
 /** Records that are kept for the sink. */
 uint64_t fake_spool_records(const struct spool *s, const char *cursor);

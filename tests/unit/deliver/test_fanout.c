@@ -4,6 +4,7 @@
  */
 #include "ringtail/deliver/fanout.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "ringtail/base/log.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
 #include "support/failing_malloc.h"
@@ -483,6 +485,86 @@ static void test_what_is_damaged_in_the_spool_is_counted(void **state)
     close_all(f);
 }
 
+static int64_t errors_logged;
+
+static bool count_errors(void *ctx, struct slice line)
+{
+    errors_logged += memmem(line.data, line.len, "can't be read and is passed over", 32) != NULL;
+    return true;
+}
+
+/* For ever: what is behind it comes all the same, in this run and in the one after. */
+static void test_what_the_disk_cannot_read_is_passed_over_and_counted(void **state)
+{
+    enum { BATCHES = 400, PER_BATCH = 50, BROKEN = 3 };
+    struct fixture *f = *state;
+    struct how how = {1, 1 << 18, 1 << 17, OUTBOX_PAUSE, true};
+    const struct account *a = &f->fanout.tallies.total[0];
+    struct spool_place broken;
+    uint64_t left;
+
+    errors_logged = 0;
+    log_set_writer(count_errors, NULL);
+    f->spool = fake_spool_create(SIZE_MAX);
+    f->sinks[0].is_exact = false;
+    open_all(f, &how);
+    for (unsigned i = 0; i < BATCHES; i++)
+        give(f, PER_BATCH);
+    while (f->fanout.outboxes[0].appends > 0)
+        assert_true(fake_spool_step(f->spool));
+    broken = f->fanout.outboxes[0].read_place;
+    fake_spool_break(f->spool, broken.at, broken.at + 1);
+    for (unsigned i = 0; i < BROKEN - 1; i++)
+        broken = spool_skip_segment(f->spool, broken);
+    fake_spool_break(f->spool, f->fanout.outboxes[0].read_place.at, broken.at + 1);
+    drain(f);
+    assert_int_equal(BROKEN, errors_logged);
+    assert_int_equal(BROKEN * PER_BATCH, a->lost[LOST_UNREADABLE]);
+    assert_int_equal(f->written, f->sinks[0].got + BROKEN * PER_BATCH);
+    assert_int_equal(f->written, f->sinks[0].next);
+
+    /* What an earlier run has left is counted as soon as it is given up. */
+    for (unsigned i = 0; i < BATCHES; i++)
+        give(f, PER_BATCH);
+    fanout_close(&f->fanout);
+    fanout_give_up(&f->fanout);
+    close_all(f);
+    fanout_finish(&f->fanout);
+    left = fake_spool_records(f->spool, names[0]);
+    assert_true(left > 2 * PER_BATCH);
+    broken = spool_cursor_place(spool_cursor_get(f->spool, names[0]));
+    fake_spool_break(f->spool, broken.at, broken.at + 1);
+    open_all(f, &how);
+    drain(f);
+    assert_int_equal(PER_BATCH, a->lost[LOST_UNREADABLE]);
+    assert_int_equal(left, a->found);
+    assert_int_equal(left - PER_BATCH, a->settled);
+    assert_int_equal(f->written, f->sinks[0].got + (BROKEN + 1) * PER_BATCH);
+    close_all(f);
+    log_set_writer(NULL, NULL);
+}
+
+static void test_a_read_that_fails_for_another_reason_is_tried_for_ever(void **state)
+{
+    struct fixture *f = *state;
+
+    f->spool = fake_spool_create(SIZE_MAX);
+    open_all(f, &(struct how){1, 1 << 18, 1 << 17, OUTBOX_PAUSE, true});
+    for (unsigned i = 0; i < 200; i++)
+        give(f, 50);
+    while (f->fanout.outboxes[0].appends > 0)
+        assert_true(fake_spool_step(f->spool));
+    assert_true(settle_one(&f->sinks[0], 0));
+    for (unsigned i = 0; i < 200; i++) {
+        fake_spool_fail_read(f->spool, -EACCES);
+        (void)fake_spool_step(f->spool);
+        fake_ring_advance(f->ring, 1000);
+    }
+    drain(f);
+    assert_int_equal(f->written, f->sinks[0].got);
+    close_all(f);
+}
+
 /* S36: what can't be sent is there for the next run, and is counted in both. */
 static void test_what_is_left_at_the_end_is_in_the_spool_for_the_next_run(void **state)
 {
@@ -854,6 +936,8 @@ int main(void)
                test_the_oldest_in_the_spool_make_room_for_the_newest),
         TITLED("S29 what is damaged in the spool is counted",
                test_what_is_damaged_in_the_spool_is_counted),
+        FANNING(test_what_the_disk_cannot_read_is_passed_over_and_counted),
+        FANNING(test_a_read_that_fails_for_another_reason_is_tried_for_ever),
         TITLED("S36 what is left at the end is in the spool for the next run",
                test_what_is_left_at_the_end_is_in_the_spool_for_the_next_run),
         FANNING(test_without_a_spool_giving_up_loses_what_is_queued_and_counts_it),
