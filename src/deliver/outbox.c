@@ -539,13 +539,23 @@ static void make_room(struct outbox *o)
         while (has_waiting(o) && outbox_held_bytes(o) > max)
             lose_queued(container_of(o->queued.prev, struct parcel, link), LOST_DROPPED_NEWEST);
         break;
-    case OUTBOX_DROP_OLDEST:
-        if (o->spooling && !o->shedding)
-            o->shedding = o->pump_again = true;
-        while (!o->spooling && has_waiting(o) && outbox_held_bytes(o) > max)
+    case OUTBOX_DROP_OLDEST: /* of those in memory: the disk has had from half of it on */
+        while (has_waiting(o) && outbox_held_bytes(o) > max)
             lose_queued(container_of(o->queued.next, struct parcel, link), LOST_DROPPED_OLDEST);
         break;
     }
+}
+
+/* The oldest are in the spool, which has no room: they go in time for the bound to hold, as reading
+ * them takes a while. */
+static void watch_shedding(struct outbox *o)
+{
+    if (!o->shedding && o->spooling && has_waiting(o) && !o->closing &&
+        o->options.policy == OUTBOX_DROP_OLDEST && !spool_is_slow(o) &&
+        outbox_held_bytes(o) > o->options.queue_max_bytes / 2)
+        o->shedding = o->pump_again = true;
+    if (o->shedding && !has_waiting(o))
+        o->shedding = false;
 }
 
 static void watch_bound(struct outbox *o)
@@ -555,10 +565,9 @@ static void watch_bound(struct outbox *o)
 
     if (o->options.spool && !o->spooling && !o->closing && outbox_held_bytes(o) > max - max / 8)
         begin_spooling(o); /* before it is full: what is on its way to the disk is memory, too */
+    watch_shedding(o);
     if (outbox_held_bytes(o) > max && !o->closing && (!o->spooling || has_waiting(o)))
         make_room(o);
-    if (o->shedding && !has_waiting(o))
-        o->shedding = false;
     pause = o->options.policy == OUTBOX_PAUSE && (!o->spooling || has_waiting(o)) &&
             outbox_held_bytes(o) > (o->paused ? max / 2 : max);
     if (pause == o->paused)

@@ -450,7 +450,7 @@ static void test_the_oldest_in_the_spool_make_room_for_the_newest(void **state)
         give(f, 50);
         run_spool(f);
         assert_false(f->paused);
-        assert_true(outbox_held_bytes(&f->fanout.outboxes[0]) <= 1 << 20);
+        assert_true(outbox_held_bytes(&f->fanout.outboxes[0]) <= 1 << 19);
     }
     drain(f);
     a = &f->fanout.tallies.total[0];
@@ -458,6 +458,41 @@ static void test_the_oldest_in_the_spool_make_room_for_the_newest(void **state)
     assert_int_equal(f->written, f->sinks[0].got + a->lost[LOST_DROPPED_OLDEST]);
     assert_int_equal(f->written, f->sinks[0].next);
     close_all(f);
+}
+
+/* The disk takes its time, or does nothing at all, just when room is to be made there. */
+static void test_memory_is_bounded_while_the_oldest_wait_to_make_room(void **state)
+{
+    for (unsigned slowness = 2; slowness <= 2000; slowness *= 10) {
+        const struct account *a;
+        struct fixture *f;
+
+        setup(state);
+        f = *state;
+        f->spool = fake_spool_create(1 << 20);
+        open_all(f, &(struct how){1, 1 << 19, 1 << 17, OUTBOX_DROP_OLDEST, true});
+        f->sinks[0].is_exact = false;
+        while (!f->fanout.outboxes[0].shedding) {
+            give(f, 50);
+            while (f->fanout.outboxes[0].appends > 0)
+                (void)fake_spool_step(f->spool);
+        }
+        for (unsigned i = 0; i < 2000; i++) {
+            give(f, 50);
+            if (i % slowness == slowness - 1)
+                (void)fake_spool_step(f->spool);
+            assert_false(f->paused);
+            assert_true(outbox_held_bytes(&f->fanout.outboxes[0]) <= 1 << 19);
+        }
+        drain(f);
+        a = &f->fanout.tallies.total[0];
+        assert_int_equal(f->written, f->sinks[0].got + a->lost[LOST_DROPPED_OLDEST]);
+        assert_int_equal(f->written, f->sinks[0].next);
+        assert_int_equal(f->claims, f->claims_settled);
+        close_all(f);
+        teardown(state);
+    }
+    *state = NULL;
 }
 
 static void test_what_is_damaged_in_the_spool_is_counted(void **state)
@@ -934,6 +969,8 @@ int main(void)
                test_with_memory_and_spool_full_the_policy_decides),
         TITLED("S33 the oldest in the spool make room for the newest",
                test_the_oldest_in_the_spool_make_room_for_the_newest),
+        {.name = "S33 memory is bounded while the oldest wait to make room",
+         .test_func = test_memory_is_bounded_while_the_oldest_wait_to_make_room},
         TITLED("S29 what is damaged in the spool is counted",
                test_what_is_damaged_in_the_spool_is_counted),
         FANNING(test_what_the_disk_cannot_read_is_passed_over_and_counted),
