@@ -168,7 +168,8 @@ static const struct option options[] = {
     OPT_STRING("dead_letters.path", dead_letters_path, "0", "4096", NULL,
                "File of the lines that a receiver has refused for their content, with sink, reason "
                "and time. Default: dead_letters beside the file of the positions; where no "
-               "positions are kept, none: such lines are only counted."),
+               "positions are kept, none: such lines are only counted. With spool.sync: always, or "
+               "where a file is synced, each is synced before it counts as lost."),
     OPT_SIZE("dead_letters.max_bytes", dead_letters_max_bytes, "64KiB", "1024GiB", "64MiB",
              "At this size the file becomes name.1, and a new one begins."),
     OPT_INT("dead_letters.keep", dead_letters_keep, "1", "100", "5",

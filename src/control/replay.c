@@ -150,8 +150,11 @@ static int add_letter(void *ctx, const struct dead_letter_line *line)
     if (!l->source || !l->batch)
         return -ENOMEM;
     r = batch_append(l->batch, l->source, line->stream, line->ts_ns, line->flags, line->line);
-    l->sent += r == 0;
-    return r;
+    if (r < 0)
+        return r;
+    l->batch->records[l->batch->count - 1].ordinal = line->ordinal;
+    l->sent++;
+    return 0;
 }
 
 /* A batch of letters; NULL when there are no more. */

@@ -423,6 +423,16 @@ int sinks_dead_letters_path(const struct config *config, char **ret)
     return r < 0 ? -ENOMEM : 0;
 }
 
+/* Some of what is written is to survive a loss of power: so is what is refused. */
+static bool syncs_anything(const struct config *c)
+{
+    bool syncs = c->spool_sync == SPOOL_SYNC_ALWAYS || c->output_sync == OUTPUT_SYNC_POSITIONS;
+
+    for (size_t i = 0; i < c->sinks_count; i++)
+        syncs |= c->sinks[i].type == SINK_TYPE_FILE && c->sinks[i].sync == OUTPUT_SYNC_POSITIONS;
+    return syncs;
+}
+
 static int open_dead_letters(struct sinks *s)
 {
     const struct config *c = s->config;
@@ -431,6 +441,7 @@ static int open_dead_letters(struct sinks *s)
         .bytes_max = c->dead_letters_max_bytes,
         .keep = c->dead_letters_keep,
         .retry_ms = RETRY_MS,
+        .sync = syncs_anything(c),
     };
     int r = sinks_dead_letters_path(c, &path);
 

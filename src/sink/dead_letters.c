@@ -7,7 +7,8 @@
  *
  * Invariants: at most one operation in flight, and a state in which one is has exactly one; a
  * letter is in `queue` (not begun), in `writing` (its line is in the buffer) or in `written`
- * (`done` is about to come); a letter is done only when the file has all bytes of its line.
+ * (`done` is about to come); a letter is done only when the file has all bytes of its line, and the
+ * disk has them if that is asked for. What a sync that failed was to cover is written once more.
  */
 #include "ringtail/sink/dead_letters.h"
 
@@ -36,7 +37,7 @@
  *    ▲          ▼
  *    │      EXAMINING ──► READING      the last byte
  *    │          ▼            │
- *    │       WRITING ◄───────┤
+ *    │       WRITING ◄───────┤         and SYNCING, if that is asked for
  *    │        │   ▼          ▼
  *    │        │  PROBING ◄───┘         is there a file beyond what is kept?
  *    │        ▼   ▼
@@ -53,6 +54,7 @@ enum letters_state {
     LETTERS_EXAMINING,
     LETTERS_READING,
     LETTERS_WRITING,
+    LETTERS_SYNCING,
     LETTERS_PROBING,
     LETTERS_SHIFTING,
     LETTERS_CLOSING,
@@ -69,7 +71,9 @@ static const uint16_t letters_edges[LETTERS_STATE_COUNT] = {
     [LETTERS_EXAMINING] =
         BIT(LETTERS_READING) | BIT(LETTERS_WRITING) | BIT(LETTERS_PROBING) | BIT(LETTERS_CLOSING),
     [LETTERS_READING] = BIT(LETTERS_WRITING) | BIT(LETTERS_PROBING) | BIT(LETTERS_CLOSING),
-    [LETTERS_WRITING] = BIT(LETTERS_WRITING) | BIT(LETTERS_PROBING) | BIT(LETTERS_CLOSING),
+    [LETTERS_WRITING] =
+        BIT(LETTERS_WRITING) | BIT(LETTERS_SYNCING) | BIT(LETTERS_PROBING) | BIT(LETTERS_CLOSING),
+    [LETTERS_SYNCING] = BIT(LETTERS_WRITING) | BIT(LETTERS_PROBING) | BIT(LETTERS_CLOSING),
     [LETTERS_PROBING] = BIT(LETTERS_SHIFTING) | BIT(LETTERS_CLOSING),
     [LETTERS_SHIFTING] = BIT(LETTERS_SHIFTING) | BIT(LETTERS_CLOSING),
     [LETTERS_CLOSING] = BIT(LETTERS_IDLE) | BIT(LETTERS_WAITING),
@@ -85,6 +89,7 @@ struct dead_letters {
     uint64_t bytes_max;
     unsigned keep;
     int64_t retry_ms;
+    bool sync;
     char *path, *directory; /* NULL: none is named */
     char *names[2];         /* of rotated files, for the operation in flight */
     size_t name_room;
@@ -192,7 +197,7 @@ static int append_line(struct buf *out, const struct dead_letter *letter)
         return r;
     out->len -= strlen("}\n");
     timestamp_format(now, clock_wall_ns());
-    r = buf_append_str(out, ",\"sink\":");
+    r = buf_printf(out, ",\"ordinal\":%u,\"sink\":", letter->record->ordinal);
     if (r == 0)
         r = json_append_string(out, slice_str(letter->sink));
     if (r == 0)
@@ -318,18 +323,12 @@ static void read_last(struct dead_letters *d, int res)
     go_on(d);
 }
 
-static void written(struct dead_letters *d, int res)
+/** Letters whose lines are in the file as a whole. */
+static void finish_letters(struct dead_letters *d)
 {
-    if (res <= 0) {
-        fail(d, res < 0 ? res : -EIO);
-        return;
-    }
     if (d->stats.last_error != 0)
         log_info("Dead letters are written again", LOG_STR("path", d->path));
     d->stats.last_error = 0;
-    d->size += (uint64_t)res;
-    d->buf_written += (size_t)res;
-    d->needs_newline = d->buf.data[d->buf_written - 1] != '\n';
     while (!list_is_empty(&d->writing)) {
         struct dead_letter *first = container_of(d->writing.next, struct dead_letter, link);
 
@@ -341,11 +340,38 @@ static void written(struct dead_letters *d, int res)
         first->removed = false;
         d->stats.written++;
     }
+}
+
+static void written(struct dead_letters *d, int res)
+{
+    if (res <= 0) {
+        fail(d, res < 0 ? res : -EIO);
+        return;
+    }
+    d->size += (uint64_t)res;
     d->stats.bytes += (uint64_t)res;
-    if (d->buf_written < d->buf.len)
+    d->buf_written += (size_t)res;
+    d->needs_newline = d->buf.data[d->buf_written - 1] != '\n';
+    if (!d->sync)
+        finish_letters(d);
+    if (d->buf_written < d->buf.len) {
         write_rest(d);
-    else
+    } else if (d->sync) {
+        letters_enter(d, LETTERS_SYNCING);
+        ring_fsync(d->ring, &d->op, d->fd, false);
+    } else {
         go_on(d);
+    }
+}
+
+static void synced(struct dead_letters *d, int res)
+{
+    if (res < 0 && res != -EINVAL) { /* -EINVAL: it can't be synced there */
+        fail(d, res);
+        return;
+    }
+    finish_letters(d);
+    go_on(d);
 }
 
 static void shift(struct dead_letters *d)
@@ -439,6 +465,9 @@ static void letters_op_done(struct op *op, int res)
     case LETTERS_WRITING:
         written(d, res);
         break;
+    case LETTERS_SYNCING:
+        synced(d, res);
+        break;
     case LETTERS_PROBING:
         probed(d, res);
         break;
@@ -527,6 +556,7 @@ int dead_letters_create(struct ring *ring, const struct dead_letters_options *op
     d->bytes_max = (uint64_t)MAX(options->bytes_max, 1);
     d->keep = (unsigned)MAX(1, MIN(options->keep, DEAD_LETTERS_KEEP_MAX));
     d->retry_ms = MAX(options->retry_ms, 1);
+    d->sync = options->sync;
     list_init(&d->queue);
     list_init(&d->writing);
     list_init(&d->written);

@@ -60,6 +60,7 @@ static int member_time(yyjson_val *object, const char *key, int64_t *ret)
 static int take_record(struct reader *in, yyjson_val *root, struct dead_letter_line *line)
 {
     yyjson_val *partial = yyjson_obj_get(root, "partial");
+    yyjson_val *ordinal = yyjson_obj_get(root, "ordinal");
     struct slice stream, b64;
     int r;
 
@@ -75,6 +76,9 @@ static int take_record(struct reader *in, yyjson_val *root, struct dead_letter_l
     else
         return -EBADMSG;
     line->flags = yyjson_is_true(partial) ? RECORD_PARTIAL : 0;
+    if (ordinal && (!yyjson_is_uint(ordinal) || yyjson_get_uint(ordinal) > UINT16_MAX))
+        return -EBADMSG;
+    line->ordinal = (uint16_t)yyjson_get_uint(ordinal);
     if (member_string(root, "line", &line->line) == 0)
         return 0;
     r = member_string(root, "line_b64", &b64);

@@ -216,6 +216,40 @@ static void test_refused_records_are_kept_until_each_is_accepted(void **state)
     assert_int_equal(-1, stat(store.letters, &st));
 }
 
+/* A receiver that knows a line by its identity tells them apart, and knows them when they come
+ * again. */
+static void test_replayed_letters_have_their_identities(void **state)
+{
+    static const char poison[] =
+        "{\"do\": \"items\", \"status\": 400, \"every\": 1, \"type\": \"bad\"}";
+    struct world *w = *state;
+    struct speaker *s;
+    char url[96];
+
+    snprintf(url, sizeof url, "sinks.web.url=http://127.0.0.1:%u", store.receiver.port);
+    mode(w, poison);
+    world_engine(w, NULL);
+    s = world_speaker(w, "web");
+    for (unsigned i = 0; i < LINES; i++)
+        say_at(s, SIM_STDOUT, 1000000000, "the same line", 13);
+    world_run(w, SETTINGS, "--set", "run.grace_period=30s", "--set", "sinks.web.type=elasticsearch",
+              "--set", url);
+    world_wait_all(w);
+    world_wait_log(w, "Records were refused, and go to the dead letters", NULL, 1);
+    world_stop(w);
+    mode(w, "{\"do\": \"ok\"}");
+    for (unsigned round = 0; round < 2; round++) {
+        struct buf taken = {0};
+
+        assert_command(w, 0, "dlq", "replay", "--sink", "web", SETTINGS, "--set",
+                       "sinks.web.type=elasticsearch", "--set", url);
+        world_assert(w, receiver_get(&store.receiver, "/taken", &taken) == 200);
+        if (count_lines(buf_slice(&taken)) != LINES)
+            world_fail(w, "the receiver has %.*s", (int)taken.len, taken.data);
+        buf_finish(&taken);
+    }
+}
+
 static void test_a_replay_takes_no_spool_that_is_in_use(void **state)
 {
     struct world *w = *state;
@@ -246,6 +280,8 @@ int main(void)
         STORED_TEST("a damaged spool is found by check", test_a_damaged_spool_is_found_by_check),
         STORED_TEST("refused records are kept until each is accepted",
                     test_refused_records_are_kept_until_each_is_accepted),
+        STORED_TEST("replayed dead letters have the identities that they had",
+                    test_replayed_letters_have_their_identities),
         STORED_TEST("a replay takes no spool that is in use",
                     test_a_replay_takes_no_spool_that_is_in_use),
     };

@@ -1,16 +1,17 @@
 /*
  * The dead letters: one NDJSON file for the records that receivers have refused, shared by all
- * sinks. A line is the record's own (record/ndjson.h), and behind its fields who refused it:
+ * sinks. A line is the record's own (record/ndjson.h), and behind its fields what else makes its
+ * identity, and who refused it:
  *
- *   {"ts":…,"line":"…","sink":"loki","status":400,"reason":"…","dead_at":"…Z"}
+ *   {"ts":…,"line":"…","ordinal":0,"sink":"loki","status":400,"reason":"…","dead_at":"…Z"}
  *
  * The file is opened when there is something to write and closed when there is nothing left, so it
  * may be moved away at any time. At its bound it becomes name.1, and so on up to the number that is
  * kept; what is then beyond is deleted, and counted. It is never read by who writes it, and no
  * symlink is followed at its name.
  *
- * A letter is written when its whole line is. The line that a failed write has torn is written
- * again, on a line of its own; readers leave torn lines out.
+ * A letter is written when its whole line is, and synced if that is asked for. The line that a
+ * failed write has torn is written again, on a line of its own; readers leave torn lines out.
  */
 #pragma once
 
@@ -31,6 +32,7 @@ struct dead_letters_options {
     int64_t bytes_max; /* of one file; only a line that is longer by itself exceeds it */
     int64_t keep;      /* files beside the current one, 1 … DEAD_LETTERS_KEEP_MAX */
     int64_t retry_ms;  /* after a failure (ENOSPC, EIO, …): try again, nothing is dropped */
+    bool sync;         /* a letter is done when it has been synced; letters share syncs */
 };
 
 /** One record on its way into the file; embedded in its owner, all zero before use. */
@@ -87,7 +89,8 @@ struct dead_letter_line {
     struct slice text; /* the whole line, without its newline */
     int64_t ts_ns;
     enum record_stream stream;
-    unsigned flags; /* RECORD_PARTIAL */
+    unsigned flags;   /* RECORD_PARTIAL */
+    uint16_t ordinal; /* 0 where it was not noted */
     struct slice container_id, container_name, image;
     struct slice line; /* the record's bytes, any at all */
     struct slice sink, reason;

@@ -43,7 +43,7 @@ static bool say_nothing(void *ctx, struct slice line)
     return true;
 }
 
-static void open_letters(struct fixture *f, int64_t bytes_max, int64_t keep)
+static void open_how(struct fixture *f, int64_t bytes_max, int64_t keep, bool sync)
 {
     memset(f, 0, sizeof *f);
     fixture_of = f;
@@ -57,11 +57,19 @@ static void open_letters(struct fixture *f, int64_t bytes_max, int64_t keep)
                                                 .bytes_max = bytes_max,
                                                 .keep = keep,
                                                 .retry_ms = 1000,
+                                                .sync = sync,
                                             },
                                             &f->d));
     /* The records do not move while letters point at them. */
-    for (uint64_t n = 0; n < LETTERS_MOST; n++)
+    for (uint64_t n = 0; n < LETTERS_MOST; n++) {
         test_line(f->batch, f->source, n, 30, NULL);
+        f->batch->records[n].ordinal = (uint16_t)(n * 409);
+    }
+}
+
+static void open_letters(struct fixture *f, int64_t bytes_max, int64_t keep)
+{
+    open_how(f, bytes_max, keep, false);
 }
 
 static void on_closed(void *ctx)
@@ -139,6 +147,7 @@ static int see(void *ctx, const struct dead_letter_line *line)
     assert_true(slice_eq(slice_of(r->data, r->len), line->line));
     assert_int_equal(r->ts_ns, line->ts_ns);
     assert_int_equal(r->stream, line->stream);
+    assert_int_equal(r->ordinal, line->ordinal);
     assert_int_equal(0, line->flags);
     assert_true(slice_eq(f->source->id, line->container_id));
     assert_true(slice_eq_str(line->container_name, "web"));
@@ -186,11 +195,10 @@ static void test_a_line_is_the_records_own_with_who_refused_it_behind(void **sta
     assert_true(got.len > own.len);
     assert_memory_equal(own.data, got.data, own.len);
     assert_non_null(buf_cstr(&got));
-    assert_ptr_equal(
-        got.data + own.len,
-        strstr(got.data,
-               ",\"sink\":\"far\",\"status\":400,\"reason\":\"bad \\\"thing\\\"\\n\xef\xbf\xbd\","
-               "\"dead_at\":\"2"));
+    assert_ptr_equal(got.data + own.len,
+                     strstr(got.data, ",\"ordinal\":0,\"sink\":\"far\",\"status\":400,\"reason\":"
+                                      "\"bad \\\"thing\\\"\\n\xef\xbf\xbd\","
+                                      "\"dead_at\":\"2"));
     assert_string_equal("Z\"}\n", got.data + got.len - 4);
     assert_int_equal(0, stat(test_path(&f.s, "dead/letters"), &st));
     assert_int_equal(0600, st.st_mode & 07777);
@@ -247,6 +255,45 @@ static void test_a_letter_is_done_only_when_its_whole_line_is_written(void **sta
     assert_int_equal(0, f.done);
     fake_ring_run(f.s.ring);
     assert_int_equal(2, f.done);
+    close_letters(&f);
+}
+
+static void test_a_letter_is_done_only_when_it_is_synced_if_that_is_asked_for(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    open_how(&f, 3000, 100, true);
+    add(&f, 20);
+    fake_ring_limit_writes(f.s.ring, 1000); /* some lines */
+    while (fake_ring_started(f.s.ring, OP_FSYNC) == 0) {
+        assert_int_equal(0, f.done);
+        assert_true(fake_ring_step(f.s.ring));
+    }
+    assert_true(fake_ring_step(f.s.ring));
+    assert_in_range(f.done, 1, 19);
+    fake_ring_run(f.s.ring);
+    assert_int_equal(20, f.done);
+    /* Nothing was synced together with what came after a rotation. */
+    assert_int_equal(dead_letters_stats(f.d)->rotated + 1, fake_ring_started(f.s.ring, OP_FSYNC));
+
+    /* What could not be synced is written again, and is done when that has been. */
+    fake_ring_fail(f.s.ring, OP_FSYNC, -EIO, 0, 2);
+    add(&f, 3);
+    fake_ring_run(f.s.ring);
+    assert_int_equal(20, f.done);
+    assert_int_equal(-EIO, dead_letters_stats(f.d)->last_error);
+    fake_ring_advance(f.s.ring, 5000);
+    assert_int_equal(23, f.done);
+    assert_int_equal(0, dead_letters_stats(f.d)->last_error);
+    assert_int_equal(2, dead_letters_stats(f.d)->errors);
+    assert_int_equal(0, read_all(&f).damaged);
+    assert_in_range(f.seen_count, 24, 29); /* a rotation may have come between the three */
+    /* A file that can't be synced is as good as it gets. */
+    fake_ring_fail(f.s.ring, OP_FSYNC, -EINVAL, 0, 1);
+    add(&f, 1);
+    fake_ring_run(f.s.ring);
+    assert_int_equal(24, f.done);
     close_letters(&f);
 }
 
@@ -510,7 +557,8 @@ static void test_only_whole_letters_are_read(void **state)
         "{\"ts\":\"2026-11-20T15:20:00Z\",\"stream\":\"stdout\",\"container_id\":\"i\","
         "\"container_name\":\"n\",\"image\":\"m\",\"line\":\"\",\"partial\":true" REFUSAL,
         "{\"ts\":\"2026-11-20T15:20:00Z\",\"stream\":\"stderr\",\"container_id\":\"i\","
-        "\"container_name\":\"n\",\"image\":\"m\",\"line_b64\":\"/w==\",\"other\":1" REFUSAL "\n\n",
+        "\"container_name\":\"n\",\"image\":\"m\",\"line_b64\":\"/w==\",\"other\":1,"
+        "\"ordinal\":65535" REFUSAL "\n\n",
     };
     static const char *const bad[] = {
         "null",
@@ -530,6 +578,10 @@ static void test_only_whole_letters_are_read(void **state)
         "\"container_name\":\"n\",\"image\":\"m\",\"line\":\"\"" REFUSAL,
         "{\"ts\":\"2026-11-20T15:20:00Z\",\"stream\":\"stdout\",\"container_id\":\"i\","
         "\"container_name\":\"n\",\"image\":\"m\",\"line\":\"\",\"status\":9999999999" REFUSAL,
+        "{\"ts\":\"2026-11-20T15:20:00Z\",\"stream\":\"stdout\",\"container_id\":\"i\","
+        "\"container_name\":\"n\",\"image\":\"m\",\"line\":\"\",\"ordinal\":65536" REFUSAL,
+        "{\"ts\":\"2026-11-20T15:20:00Z\",\"stream\":\"stdout\",\"container_id\":\"i\","
+        "\"container_name\":\"n\",\"image\":\"m\",\"line\":\"\",\"ordinal\":\"1\"" REFUSAL,
     };
     struct dead_letters_found found;
     struct dead_letter_line line;
@@ -545,6 +597,7 @@ static void test_only_whole_letters_are_read(void **state)
         assert_int_equal(TEST_TS_NS, line.ts_ns);
         assert_int_equal(TEST_TS_NS + NSEC_PER_SEC, line.dead_at_ns);
         assert_int_equal(i, line.line.len);
+        assert_int_equal(i == 0 ? 0 : UINT16_MAX, line.ordinal);
     }
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         assert_int_equal(0, dead_letters_parse(slice_str(bad[i]), see_any, &line, &found));
@@ -660,6 +713,7 @@ int main(void)
         cmocka_unit_test(test_a_line_is_the_records_own_with_who_refused_it_behind),
         cmocka_unit_test(test_letters_are_done_in_order_through_short_writes),
         cmocka_unit_test(test_a_letter_is_done_only_when_its_whole_line_is_written),
+        cmocka_unit_test(test_a_letter_is_done_only_when_it_is_synced_if_that_is_asked_for),
         cmocka_unit_test(test_every_operation_may_fail),
         cmocka_unit_test(test_a_torn_line_is_followed_by_a_new_one),
         cmocka_unit_test(test_the_file_is_rotated_at_its_bound),
