@@ -227,6 +227,9 @@ const struct metric metric_table[METRIC_COUNT] = {
             "Bytes in the spool that were found damaged."),
     COUNTER(METRIC_SPOOL_RECORDS_EXPIRED, "spool_records_expired_total",
             "Records that were given up because they had waited for longer than spool.max_age."),
+    COUNTER(METRIC_SPOOL_RECORDS_FORGOTTEN, "spool_records_forgotten_total",
+            "Records that waited for sinks which are not configured any more, those for other "
+            "sinks among them."),
     COUNTER(METRIC_SPOOL_BYTES_TORN, "spool_bytes_torn_total",
             "Bytes that a crash had torn at the end of the spool, cut off at the start."),
     COUNTER(METRIC_SPOOL_ERRORS, "spool_errors_total",

@@ -223,7 +223,10 @@ static const struct option options[] = {
         "Lines that one place in the program may log in 10 s; what is left out is counted. 0: no "
         "limit."),
     OPT_DURATION("run.grace_period", run_grace_ms, "0", "1h", "10s",
-                 "After SIGTERM or SIGINT, what was read is written out for this long at most."),
+                 "After SIGTERM or SIGINT, what was read is written out for this long at most. The "
+                 "last fifth of it is the spool's: what no sink has taken by then goes there. What "
+                 "finds no room there (or where there is no spool) is read from the Engine again "
+                 "by the next run, and the exit code is 1."),
 #undef OPT_GROUP
 };
 

@@ -134,6 +134,7 @@ static void fill_spool(struct meters *m)
         {METRIC_SPOOL_RECORDS_DAMAGED, (double)s->records_damaged},
         {METRIC_SPOOL_BYTES_DAMAGED, (double)s->bytes_damaged},
         {METRIC_SPOOL_RECORDS_EXPIRED, (double)s->records_expired},
+        {METRIC_SPOOL_RECORDS_FORGOTTEN, (double)s->records_forgotten},
         {METRIC_SPOOL_BYTES_TORN, (double)s->bytes_torn},
         {METRIC_SPOOL_ERRORS, (double)s->errors},
         {METRIC_SPOOL_SYNCS, (double)s->syncs},

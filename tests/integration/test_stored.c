@@ -10,6 +10,8 @@
 #include "support/receiver.h"
 #include "support/world.h"
 
+#include "books.h"
+
 #define LINES 40
 
 /* A run's settings, for the commands too. */
@@ -163,6 +165,24 @@ static void test_what_waits_in_the_spool_is_shown_and_sent_once(void **state)
     assert_taken(w, LINES);
 }
 
+static void test_what_waited_for_a_sink_that_is_gone_is_counted(void **state)
+{
+    struct world *w = *state;
+    char url[96];
+
+    mode(w, "{\"do\": \"status\", \"status\": 503}");
+    run_once(w);
+    world_wait_log(w, "The sink tries again", NULL, 1);
+    world_stop(w);
+    snprintf(url, sizeof url, "sinks.other.url=http://127.0.0.1:%u/ndjson", store.receiver.port);
+    world_run(w, "--set", "sinks.other.type=http", "--set", url, "--set", store.spool_set, "--set",
+              "log.format=json", "--set", "admin.address=127.0.0.1", "--set", "admin.port=0");
+    world_wait_log(w, "Following containers", NULL, 1);
+    assert_true(books_sum(w, "spool_records_forgotten_total") == LINES);
+    world_stop(w);
+    assert_taken(w, 0);
+}
+
 static void test_a_damaged_spool_is_found_by_check(void **state)
 {
     struct world *w = *state;
@@ -277,6 +297,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORED_TEST("what waits in the spool is shown, and sent once through its sink",
                     test_what_waits_in_the_spool_is_shown_and_sent_once),
+        STORED_TEST("what waited for a sink that is gone is counted",
+                    test_what_waited_for_a_sink_that_is_gone_is_counted),
         STORED_TEST("a damaged spool is found by check", test_a_damaged_spool_is_found_by_check),
         STORED_TEST("refused records are kept until each is accepted",
                     test_refused_records_are_kept_until_each_is_accepted),
