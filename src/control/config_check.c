@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -161,25 +162,49 @@ static void check_file(struct checker *c, const char *name, const char *path)
         problem(c, name, "%s is not a regular file", path);
 }
 
-/** Where the path leads to, or as much of it as can be known. NULL without memory. */
+/** Where the path leads to, or as much of it as can be known: its last part may have yet to be
+ * made. NULL without memory. */
 static char *path_canonical(const char *path)
 {
-    char *real = realpath(path, NULL);
+    RT_CLEANUP(freep) char *plain = NULL;
+    RT_CLEANUP(freep) char *parent = NULL;
+    char *real = realpath(path, NULL), *slash, *joined;
     size_t len = strlen(path);
 
     if (real)
         return real;
     while (len > 1 && path[len - 1] == '/')
         len--;
-    return slice_dup(slice_of(path, len));
+    plain = slice_dup(slice_of(path, len));
+    slash = plain ? strrchr(plain, '/') : NULL;
+    if (plain && slash != plain) {
+        if (slash)
+            *slash = '\0';
+        parent = realpath(slash ? plain : ".", NULL);
+        if (slash)
+            *slash = '/';
+    }
+    if (!parent)
+        return TAKE_PTR(plain);
+    return asprintf(&joined, "%s/%s", parent, slash ? slash + 1 : plain) < 0 ? NULL : joined;
 }
 
-static bool paths_are_same(const char *a, const char *b)
-{
-    RT_CLEANUP(freep) char *real_a = path_canonical(a);
-    RT_CLEANUP(freep) char *real_b = path_canonical(b);
+/** A sink that writes files. */
+struct file_output {
+    const char *path, *template;
+};
 
-    return real_a && real_b && strcmp(real_a, real_b) == 0;
+/** The inner directory is below the outer one, and files of `outer` can be where it is. */
+static bool is_in_the_way(const struct file_output *outer, const char *outer_path,
+                          const char *inner_path)
+{
+    size_t len = strlen(outer_path);
+
+    if (strncmp(outer_path, inner_path, len) != 0)
+        return false;
+    if (len > 0 && outer_path[len - 1] == '/')
+        len--; /* the root */
+    return inner_path[len] == '/' && sink_file_leads_to(outer->template, inner_path + len + 1);
 }
 
 /* ---- codecs ---- */
@@ -402,10 +427,29 @@ static void check_remote(struct checker *c)
     check_file(c, "tls.key", s->tls_key);
 }
 
+/* Nobody's files may be taken for another one's: they are rotated, compressed, removed, and read
+ * back after a crash. */
+static void check_apart(struct checker *c, const char *name, const struct file_output *other)
+{
+    const struct file_output own = {c->sink->path, c->sink->template};
+    RT_CLEANUP(freep) char *a = path_canonical(other->path);
+    RT_CLEANUP(freep) char *b = path_canonical(own.path);
+
+    if (!a || !b)
+        c->problems->out_of_memory = true;
+    else if (strcmp(a, b) == 0)
+        problem(c, "path", "it is the directory of %s too", name);
+    else if (is_in_the_way(other, a, b))
+        problem(c, "path", "by its template, %s can have files here", name);
+    else if (is_in_the_way(&own, b, a))
+        problem(c, "template", "by this, files can be in the directory of %s", name);
+}
+
 static void check_file_sink(struct checker *c)
 {
     const struct config *config = c->config;
     const struct sink_config *s = c->sink;
+    unsigned files = 0;
     char why[256];
 
     if (sink_file_check_template(s->template, why, sizeof why) < 0)
@@ -415,12 +459,23 @@ static void check_file_sink(struct checker *c)
                 config_compressions[s->rotate_compression]);
     if (*s->path == '\0')
         return;
-    if (config_output_is_directory(config) && paths_are_same(config->output_path, s->path))
-        problem(c, "path", "it is the directory of output.path too");
-    for (const struct sink_config *other = config->sinks; other < s; other++) {
-        if (other->type == SINK_TYPE_FILE && paths_are_same(other->path, s->path))
-            problem(c, "path", "it is the directory of sinks.%s too", other->name);
+    if (config_output_is_directory(config)) {
+        check_apart(c, "output.path",
+                    &(struct file_output){config->output_path, config->output_template});
+        files++;
     }
+    for (const struct sink_config *other = config->sinks; other < s; other++) {
+        char name[64];
+
+        if (other->type != SINK_TYPE_FILE || !*other->path)
+            continue;
+        (void)snprintf(name, sizeof name, "sinks.%s", other->name);
+        check_apart(c, name, &(struct file_output){other->path, other->template});
+        files++;
+    }
+    if (files == RECORD_FILES_MAX)
+        problem(c, "type", "there are more than %d sinks that write files, output.path among them",
+                RECORD_FILES_MAX);
 }
 
 static void check_stdout(struct checker *c)

@@ -37,7 +37,10 @@ static const struct option options[] = {
              "lines of this sink are dropped, and counted."),
 #undef OPT_GROUP
 #define OPT_GROUP "File sinks"
-    OPT_STRING("path", path, "1", "4096", NULL, "Directory for one file per container.",
+    OPT_STRING("path", path, "1", "4096", NULL,
+               "Directory for one file per container. Up to 6 sinks, output.path among them, can "
+               "write files, and each is continued exactly after a crash. Their directories may "
+               "lie in each other only where no template leads from one into the other.",
                .kinds = FILE_, .required = true, .sample = "/var/log/containers"),
     OPT_STRING("template", template, "1", "1024", "{container_name}-{container_id_short}.ndjson",
                "File name below the directory, as output.template.", .kinds = FILE_),

@@ -60,16 +60,20 @@ void container_enter(struct container *c, enum container_state next)
 static int on_line(void *ctx, const struct line *line)
 {
     struct container *c = ctx;
-    bool is_written = unlikely(!written_is_empty(&c->written)) && written_take(&c->written, line);
+    const struct positions *p = c->all->positions;
+    unsigned written = likely(written_is_empty(&c->written))
+                           ? 0
+                           : written_take(&c->written, p->directories, p->directories_count, line);
     int r;
 
-    if (unlikely(is_written && c->all->gather->fanout->count == 1)) {
+    /* Every sink has it. */
+    if (unlikely(written && written == (1u << c->all->gather->fanout->count) - 1)) {
         c->lines_repeated++;
         return 0;
     }
     if (unlikely(!c->tally))
         c->tally = tallies_get(&c->all->gather->fanout->tallies, slice_str(c->id));
-    r = gather_line(c->all->gather, c->source, line, is_written ? RECORD_WRITTEN : 0);
+    r = gather_line(c->all->gather, c->source, line, written << RECORD_WRITTEN_SHIFT);
     if (r < 0)
         return r;
     c->lines++;

@@ -342,12 +342,20 @@ static bool collect_positions(void *ctx, struct positions *p)
 
     if (d->gather.open)
         return false; /* for want of memory its lines have been read, and nobody has them */
-    if (d->sinks.continued && !sink_file_each(d->sinks.continued, positions_put_output, p))
+    if (!sinks_put_files(&d->sinks))
         return false;
     containers_put_positions(&d->containers);
     if (d->discovery.listed_once)
         p->listed_at_ns = d->containers.accounted_ns;
     return true;
+}
+
+static const char *directory_of(const struct daemon *d, const struct position_output *o)
+{
+    for (size_t i = 0; i < d->sinks.files_count; i++)
+        if (d->positions.directories[i] == o->directory)
+            return d->sinks.directories[i];
+    return NULL;
 }
 
 /*
@@ -366,7 +374,8 @@ static void tell_shorter_outputs(struct daemon *d)
             continue;
         d->outputs_shorter++;
         log_error("Output file is shorter than it was, lines that were written are gone",
-                  LOG_STR("file", o->path), LOG_INT("bytes_missing", o->elsewhere),
+                  LOG_STR("output", directory_of(d, o)), LOG_STR("file", o->path),
+                  LOG_INT("bytes_missing", o->elsewhere),
                   LOG_STR("reason", "a power loss, or somebody has cut it"));
     }
 }
@@ -378,33 +387,48 @@ static void on_positions_saved(void *ctx)
     sinks_positions_saved(&d->sinks);
 }
 
+/* What a crash has left behind the positions, in every directory of files. */
+static int recover_files(struct daemon *d)
+{
+    const struct sinks *s = &d->sinks;
+    struct recovery_places places = {.count = s->files_count};
+    struct recovery_result found;
+    int r = 0;
+
+    memcpy(places.directories, s->directories, sizeof s->directories);
+    if (d->config->spool_path[0])
+        places.directories[places.count++] = d->config->spool_path;
+    for (unsigned i = 0; r == 0 && i < s->files_count; i++) {
+        r = recovery_run(&d->positions, &places, i, &found);
+        if (r < 0)
+            log_error("Output of the last run can't be read back",
+                      LOG_STR("output", s->directories[i]), LOG_ERRNO(r));
+        else if (found.files > 0)
+            log_info("Output is ahead of the positions, read back",
+                     LOG_STR("output", s->directories[i]), LOG_INT("files", found.files),
+                     LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
+    }
+    tell_shorter_outputs(d);
+    return r;
+}
+
 static int open_positions(struct daemon *d)
 {
     const struct config *c = d->config;
     RT_CLEANUP(freep) char *path = NULL;
-    struct recovery_result found;
     int r = sinks_positions_path(c, &path);
 
     if (r == 0)
-        r = positions_open(&d->positions, path, (uint32_t)c->stream_history_records,
-                           c->positions_interval_ms, c->positions_keep_ms);
+        r = positions_open(&d->positions, path, d->sinks.directories, d->sinks.files_count,
+                           (uint32_t)c->stream_history_records, c->positions_interval_ms,
+                           c->positions_keep_ms);
     if (r < 0) {
         log_error(r == -EWOULDBLOCK ? "Another ringtail uses these positions"
                                     : "Positions can't be opened",
                   LOG_STR("path", path), LOG_ERRNO(r));
         return r;
     }
-    if (!d->sinks.continued)
-        return 0;
-    r = recovery_run(&d->positions, d->sinks.continued_directory, &found);
-    tell_shorter_outputs(d);
-    if (r < 0)
-        log_error("Output of the last run can't be read back",
-                  LOG_STR("output", d->sinks.continued_directory), LOG_ERRNO(r));
-    else if (found.files > 0)
-        log_info("Output is ahead of the positions, read back", LOG_INT("files", found.files),
-                 LOG_INT("lines", found.lines), LOG_INT("torn_lines_cut", found.torn));
-    return r;
+    return recover_files(d);
 }
 
 static int wire(struct daemon *d)

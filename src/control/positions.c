@@ -22,7 +22,9 @@
 #include "ringtail/sink/rotated.h"
 
 #define FILE_BYTES_MAX (256u << 20)
-#define HEAD_FORMAT "ringtail positions 1 %016" PRIx64 "\n"
+#define VERSION 2
+#define VERSION_ONE_DIRECTORY 1
+#define HEAD_FORMAT "ringtail positions %u %016" PRIx64 "\n"
 #define HEAD_LEN 38
 /* So many of the last records are enough to find a place by. */
 #define MARKS_SAVED 8
@@ -252,12 +254,14 @@ static void output_free(struct positions *p, struct position_output *o)
 }
 
 /* The file's entry, made if there is none, with this path. NULL without memory. */
-static struct position_output *output_entry(struct positions *p, const char *path, uint64_t device,
-                                            uint64_t inode)
+static struct position_output *output_entry(struct positions *p, uint64_t directory,
+                                            const char *path, uint64_t device, uint64_t inode)
 {
     struct position_output *o = positions_output(p, device, inode);
     char *copy;
 
+    if (o)
+        o->directory = directory;
     if (o && strcmp(o->path, path) == 0)
         return o;
     copy = strdup(path);
@@ -274,61 +278,69 @@ static struct position_output *output_entry(struct positions *p, const char *pat
         return NULL;
     }
     o->path = copy;
+    o->directory = directory;
     o->key = (struct position_output_key){device, inode};
     table_insert(&p->outputs, &o->by_key, key_slice(&o->key));
     return o;
 }
 
 /* A file without an entry is looked through by its time, after a crash. */
-static void put_output(struct positions *p, const char *path, uint64_t device, uint64_t inode,
-                       uint64_t size, bool moved, int64_t keep_until_mono_ns)
+static void put_output(struct positions *p, const struct positions_file *f, bool moved,
+                       int64_t keep_until_mono_ns)
 {
-    struct position_output *o = p->enabled ? output_entry(p, path, device, inode) : NULL;
+    struct position_output *o =
+        p->enabled ? output_entry(p, p->directories[f->number], f->path, f->device, f->inode)
+                   : NULL;
 
     if (!o)
         return;
-    o->size = size;
+    o->size = f->size;
     o->moved = moved;
     o->keep_until_mono_ns = keep_until_mono_ns;
 }
 
-void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                          uint64_t size)
+void positions_put_output(struct positions *p, const struct positions_file *file)
 {
-    put_output(ctx, path, device, inode, size, false, 0);
+    put_output(p, file, false, 0);
 }
 
-void positions_output_found(struct positions *p, const char *path, uint64_t device, uint64_t inode,
-                            uint64_t size)
+void positions_output_found(struct positions *p, const struct positions_file *file)
 {
-    const struct position_output *o = positions_output(p, device, inode);
+    const struct position_output *o = positions_output(p, file->device, file->inode);
+    struct positions_file known = *file;
     struct rotated_name name;
 
-    if (o && strcmp(o->path, path) != 0) {
-        positions_output_moved(p, o->path, device, inode, size);
-    } else if (rotated_parse(path, &name)) {
-        RT_CLEANUP(freep) char *base = slice_dup(slice_of(path, name.base_len));
+    if (o && strcmp(o->path, file->path) != 0) {
+        known.path = o->path;
+        positions_output_moved(p, &known);
+    } else if (rotated_parse(file->path, &name)) {
+        RT_CLEANUP(freep) char *base = slice_dup(slice_of(file->path, name.base_len));
 
+        known.path = base;
         if (base)
-            positions_output_moved(p, base, device, inode, size);
+            positions_output_moved(p, &known);
     } else {
-        put_output(p, path, device, inode, size, false, clock_mono_ns() + LOADED_KEPT_NS);
+        put_output(p, file, false, clock_mono_ns() + LOADED_KEPT_NS);
     }
 }
 
-void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                             uint64_t size)
+void positions_output_closed(struct positions *p, const struct positions_file *file)
 {
-    put_output(ctx, path, device, inode, size, false, clock_mono_ns() + LEFT_KEPT_NS);
+    put_output(p, file, false, clock_mono_ns() + LEFT_KEPT_NS);
 }
 
-void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                            uint64_t size)
+void positions_output_moved(struct positions *p, const struct positions_file *file)
 {
-    put_output(ctx, path, device, inode, size, true, clock_mono_ns() + LEFT_KEPT_NS);
+    put_output(p, file, true, clock_mono_ns() + LEFT_KEPT_NS);
 }
 
 /* ---- loading ---- */
+
+/* Of what the first directory has. */
+static uint64_t first_directory(const struct positions *p)
+{
+    return p->directories_count > 0 ? p->directories[0] : 0;
+}
 
 static int parse_marks(struct position *e, const char *text)
 {
@@ -350,8 +362,12 @@ static int parse_marks(struct position *e, const char *text)
     return 0;
 }
 
-static int parse_written(struct written_stream *s, yyjson_val *v)
+/* In version 1 nothing tells whose lines they are. */
+static int parse_written(const struct positions *p, struct written_stream *s, unsigned version,
+                         yyjson_val *v)
 {
+    uint64_t output = version == VERSION_ONE_DIRECTORY ? first_directory(p) : 0;
+
     const char *lines = yyjson_get_str(yyjson_obj_get(v, "lines"));
     size_t len = yyjson_get_len(yyjson_obj_get(v, "lines"));
 
@@ -367,14 +383,14 @@ static int parse_written(struct written_stream *s, yyjson_val *v)
 
         if (sscanf(lines + at, "%16" SCNx64 "%n", &fingerprint, &used) != 1 || used != 16)
             return -EBADMSG;
-        r = written_restore(s, fingerprint);
+        r = written_restore(s, fingerprint ^ output);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int parse_container(struct positions *p, yyjson_val *v)
+static int parse_container(struct positions *p, unsigned version, yyjson_val *v)
 {
     const char *id = yyjson_get_str(yyjson_obj_get(v, "id"));
     const char *marks = yyjson_get_str(yyjson_obj_get(v, "marks"));
@@ -391,18 +407,21 @@ static int parse_container(struct positions *p, yyjson_val *v)
     e->history.floor_ns = yyjson_get_sint(yyjson_obj_get(v, "floor"));
     r = parse_marks(e, marks);
     for (size_t i = 0; i < ARRAY_SIZE(e->written.of) && r == 0; i++)
-        r = parse_written(&e->written.of[i], yyjson_obj_get(v, written_names[i]));
+        r = parse_written(p, &e->written.of[i], version, yyjson_obj_get(v, written_names[i]));
     return r;
 }
 
-static int parse_output(struct positions *p, yyjson_val *v)
+static int parse_output(struct positions *p, unsigned version, yyjson_val *v)
 {
     const char *path = yyjson_get_str(yyjson_obj_get(v, "path"));
+    uint64_t directory = version == VERSION_ONE_DIRECTORY
+                             ? first_directory(p)
+                             : yyjson_get_uint(yyjson_obj_get(v, "directory"));
     struct position_output *o;
 
     if (!path)
         return -EBADMSG;
-    o = output_entry(p, path, yyjson_get_uint(yyjson_obj_get(v, "device")),
+    o = output_entry(p, directory, path, yyjson_get_uint(yyjson_obj_get(v, "device")),
                      yyjson_get_uint(yyjson_obj_get(v, "inode")));
     if (!o)
         return -ENOMEM;
@@ -412,7 +431,7 @@ static int parse_output(struct positions *p, yyjson_val *v)
     return 0;
 }
 
-static int parse_root(struct positions *p, yyjson_val *root)
+static int parse_root(struct positions *p, unsigned version, yyjson_val *root)
 {
     yyjson_val *containers = yyjson_obj_get(root, "containers");
     yyjson_val *outputs = yyjson_obj_get(root, "outputs");
@@ -427,34 +446,43 @@ static int parse_root(struct positions *p, yyjson_val *root)
     p->listed_at_ns = yyjson_get_sint(yyjson_obj_get(root, "listed_at"));
     yyjson_arr_foreach(containers, i, n, v)
     {
-        r = parse_container(p, v);
+        r = parse_container(p, version, v);
         if (r < 0)
             return r;
     }
     yyjson_arr_foreach(outputs, i, n, v)
     {
-        r = parse_output(p, v);
+        r = parse_output(p, version, v);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int parse_file(struct positions *p, struct slice text)
+static bool has_head(struct slice text, unsigned version)
 {
     char head[HEAD_LEN + 1];
+
+    if (text.len < HEAD_LEN)
+        return false;
+    snprintf(head, sizeof head, HEAD_FORMAT, version,
+             hash_bytes(slice_from(text, HEAD_LEN), HASH_SEED));
+    return memcmp(head, text.data, HEAD_LEN) == 0;
+}
+
+static int parse_file(struct positions *p, struct slice text)
+{
+    unsigned version = VERSION;
     yyjson_doc *doc;
     int r;
 
-    if (text.len < HEAD_LEN)
-        return -EBADMSG;
-    snprintf(head, sizeof head, HEAD_FORMAT, hash_bytes(slice_from(text, HEAD_LEN), HASH_SEED));
-    if (memcmp(head, text.data, HEAD_LEN) != 0)
-        return -EBADMSG;
+    while (!has_head(text, version))
+        if (version-- == VERSION_ONE_DIRECTORY)
+            return -EBADMSG;
     doc = yyjson_read(text.data + HEAD_LEN, text.len - HEAD_LEN, 0);
     if (!doc)
         return -EBADMSG;
-    r = parse_root(p, yyjson_doc_get_root(doc));
+    r = parse_root(p, version, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
     return r;
 }
@@ -680,9 +708,10 @@ static int print_outputs(struct positions *p)
             r = json_append_string(out, slice_str(o->path));
         if (r == 0)
             r = buf_printf(out,
-                           ",\"device\":%" PRIu64 ",\"inode\":%" PRIu64 ",\"size\":%" PRIu64
-                           ",\"moved\":%s}",
-                           o->key.device, o->key.inode, o->size, o->moved ? "true" : "false");
+                           ",\"directory\":%" PRIu64 ",\"device\":%" PRIu64 ",\"inode\":%" PRIu64
+                           ",\"size\":%" PRIu64 ",\"moved\":%s}",
+                           o->directory, o->key.device, o->key.inode, o->size,
+                           o->moved ? "true" : "false");
     }
     return r;
 }
@@ -694,7 +723,7 @@ static int print_snapshot(struct positions *p, int64_t now_ns)
     int r;
 
     buf_reset(out);
-    r = buf_printf(out, HEAD_FORMAT, (uint64_t)0);
+    r = buf_printf(out, HEAD_FORMAT, VERSION, (uint64_t)0);
     if (r == 0)
         r = buf_printf(out,
                        "{\"saved_at\":%" PRId64 ",\"listed_at\":%" PRId64 ",\"floor\":%" PRId64
@@ -710,7 +739,7 @@ static int print_snapshot(struct positions *p, int64_t now_ns)
         r = buf_append_str(out, "]}\n");
     if (r < 0)
         return r;
-    snprintf(head, sizeof head, HEAD_FORMAT,
+    snprintf(head, sizeof head, HEAD_FORMAT, VERSION,
              hash_bytes(slice_from(buf_slice(out), HEAD_LEN), HASH_SEED));
     memcpy(out->data, head, HEAD_LEN);
     return 0;
@@ -846,10 +875,20 @@ static int write_first(struct positions *p)
     return r;
 }
 
-int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
+static uint64_t directory_id(const char *path)
+{
+    RT_CLEANUP(freep) char *real = realpath(path, NULL);
+
+    return hash_bytes(slice_str(real ? real : path), HASH_SEED);
+}
+
+int positions_open(struct positions *p, const char *path, const char *const *directories,
+                   size_t directories_count, uint32_t marks_max, int64_t interval_ms,
                    int64_t keep_ms)
 {
     int r;
+
+    assert(directories_count <= RECORD_FILES_MAX);
 
     *p = (struct positions){
         .dir_fd = -1,
@@ -857,7 +896,10 @@ int positions_open(struct positions *p, const char *path, uint32_t marks_max, in
         .marks_max = marks_max,
         .interval_ms = interval_ms,
         .keep_ms = keep_ms,
+        .directories_count = directories_count,
     };
+    for (size_t i = 0; i < directories_count; i++)
+        p->directories[i] = directory_id(directories[i]);
     p->op.done = on_op;
     if (!path)
         return 0;

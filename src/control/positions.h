@@ -13,8 +13,8 @@
  *   IDLE ──► SETTLING ──► OPENING ──► WRITING ──► SYNCING ──► CLOSING ──► RENAMING ──► DIR_SYNCING
  * ──► IDLE
  *
- * The file: a line `ringtail positions 1 <hash of the rest>`, then JSON. What does not hold
- * together is set aside.
+ * The file: a line `ringtail positions 2 <hash of the rest>`, then JSON. What does not hold
+ * together is set aside. Version 1, which knew a single directory, is read as that of the first.
  */
 #pragma once
 
@@ -39,7 +39,7 @@ struct position {
     bool is_restored;   /* from the file, and nobody has taken it yet: so is what follows */
     bool followed;      /* a container has taken it over */
     struct splice_history history; /* floor_ns INT64_MAX: not known */
-    struct written written;        /* what the output has beyond it */
+    struct written written;        /* what the outputs have beyond it */
     struct buf text;               /* the entry as JSON, for saving */
 };
 
@@ -52,7 +52,8 @@ struct position_output_key {
 struct position_output {
     struct table_link by_key;
     struct position_output_key key;
-    char *path; /* relative to the output's directory */
+    uint64_t directory; /* its id */
+    char *path;         /* relative to it */
     uint64_t size;
     bool moved;                 /* rotated, or taken away: what has the path now is another file */
     int64_t keep_until_mono_ns; /* not written to any more; 0: it is in use */
@@ -81,6 +82,10 @@ struct positions {
     int64_t interval_ms, keep_ms;
     struct table table;
     struct table outputs;
+    /** The directories of the file sinks, by number. Their ids, hashes of their real paths, are the
+     * same in each run, whichever other sinks there are. */
+    uint64_t directories[RECORD_FILES_MAX];
+    size_t directories_count;
     int64_t loaded_saved_at_ns; /* 0: nothing was loaded */
     int64_t floor_ns;           /* when the first run with these positions began; wall clock */
     int64_t listed_at_ns; /* there was an entry for every container then; 0: there never was */
@@ -112,10 +117,12 @@ struct positions {
 /**
  * Opens the directory of `path` (made if missing, one level), locks it, and loads the file if there
  * is one. Blocks: before the ring runs. path NULL: positions are off, every other call is a no-op.
+ * directories: of the file sinks, by number; they exist.
  * A damaged file is renamed to <name>.damaged and said so. returns: 0; -EWOULDBLOCK another
  * ringtail uses it; -errno of the directory.
  */
-int positions_open(struct positions *p, const char *path, uint32_t marks_max, int64_t interval_ms,
+int positions_open(struct positions *p, const char *path, const char *const *directories,
+                   size_t directories_count, uint32_t marks_max, int64_t interval_ms,
                    int64_t keep_ms);
 
 /** Where a container's log is gone on with. */
@@ -148,19 +155,22 @@ void positions_leave(struct positions *p, const char *id);
 /** The Engine has removed the container, and its log with it. */
 void positions_forget(struct positions *p, const char *id);
 
+/** An output file as a file sink speaks of it. */
+struct positions_file {
+    unsigned number;  /* of the file sink */
+    const char *path; /* relative to its directory */
+    uint64_t device, inode, size;
+};
+
 /** From collect: an output file that is in use. */
-void positions_put_output(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                          uint64_t size);
+void positions_put_output(struct positions *p, const struct positions_file *file);
 
 /** At any time: it is not written to any more, and keeps its path, or has lost it. */
-void positions_output_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                             uint64_t size);
-void positions_output_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
-                            uint64_t size);
+void positions_output_closed(struct positions *p, const struct positions_file *file);
+void positions_output_moved(struct positions *p, const struct positions_file *file);
 
 /** Before the ring runs: it lies there, and the position of each of its lines is known. */
-void positions_output_found(struct positions *p, const char *path, uint64_t device, uint64_t inode,
-                            uint64_t size);
+void positions_output_found(struct positions *p, const struct positions_file *file);
 
 /** The output file as loaded; NULL: not known. */
 struct position_output *positions_output(const struct positions *p, uint64_t device,

@@ -24,6 +24,14 @@
 /* A file that was made after the positions may carry a stamp from a little before. */
 #define CLOCK_SLACK_NS (5 * NSEC_PER_SEC)
 
+/* One directory that is looked through. */
+struct look {
+    struct positions *positions;
+    unsigned number;
+    uint64_t directory; /* its id */
+    struct recovery_result *result;
+};
+
 static int line_bytes(yyjson_val *record, struct buf *scratch, struct slice *ret)
 {
     yyjson_val *line = yyjson_obj_get(record, "line");
@@ -41,15 +49,16 @@ static int line_bytes(yyjson_val *record, struct buf *scratch, struct slice *ret
     return r;
 }
 
-/* Lines that are none of ours are left alone. Returns 0 or -ENOMEM. */
-static int take_line(struct positions *p, struct slice line, struct buf *scratch)
+/* Lines that are none of ours are left alone, dead letters among them. Returns 0 or -ENOMEM. */
+static int take_line(const struct look *look, struct slice line, struct buf *scratch)
 {
     yyjson_doc *doc = yyjson_read(line.data, line.len, 0);
     yyjson_val *record = yyjson_doc_get_root(doc);
     const char *id = yyjson_get_str(yyjson_obj_get(record, "container_id"));
     const char *ts = yyjson_get_str(yyjson_obj_get(record, "ts"));
     const char *stream = yyjson_get_str(yyjson_obj_get(record, "stream"));
-    struct position *e = id ? positions_entry(p, id) : NULL;
+    bool is_dead_letter = yyjson_obj_get(record, "sink") != NULL;
+    struct position *e = id && !is_dead_letter ? positions_entry(look->positions, id) : NULL;
     struct slice bytes;
     int64_t ts_ns;
     int r = 0;
@@ -60,22 +69,23 @@ static int take_line(struct positions *p, struct slice line, struct buf *scratch
         r = -EBADMSG;
     if (r == 0) {
         e->is_restored = true;
-        r = written_add(&e->written, strcmp(stream, "stderr") == 0 ? RECORD_STDERR : RECORD_STDOUT,
-                        ts_ns, bytes);
+        r = written_add(&e->written, look->directory,
+                        strcmp(stream, "stderr") == 0 ? RECORD_STDERR : RECORD_STDOUT, ts_ns,
+                        bytes);
     }
     yyjson_doc_free(doc);
     return r == -ENOMEM ? r : 0;
 }
 
 /* All whole lines from `offset` on; what a crash has torn at the end is cut off. */
-static int take_file(struct positions *p, int fd, uint64_t offset, struct recovery_result *ret)
+static int take_file(const struct look *look, int fd, uint64_t offset)
 {
     struct buf bytes = {0}, scratch = {0};
     uint64_t at = offset; /* of bytes.data[0] in the file */
     ssize_t n = 1;
     int r = 0;
 
-    ret->files++;
+    look->result->files++;
     while (r == 0 && n > 0) {
         size_t begin = 0;
         const char *newline;
@@ -90,15 +100,15 @@ static int take_file(struct positions *p, int fd, uint64_t offset, struct recove
         while (r == 0 && (newline = memchr(bytes.data + begin, '\n', bytes.len - begin))) {
             size_t end = (size_t)(newline - bytes.data);
 
-            r = take_line(p, slice_of(bytes.data + begin, end - begin), &scratch);
+            r = take_line(look, slice_of(bytes.data + begin, end - begin), &scratch);
             begin = end + 1;
-            ret->lines++;
+            look->result->lines++;
         }
         buf_consume(&bytes, begin);
         at += begin;
     }
     if (r == 0 && bytes.len > 0) {
-        ret->torn++;
+        look->result->torn++;
         if (ftruncate(fd, (off_t)at) < 0)
             r = -errno;
     }
@@ -121,12 +131,14 @@ static bool is_of_family(const char *path, const char *base)
 }
 
 /* How many of the file's bytes were settled with a file that has its path no more. */
-static uint64_t settled_elsewhere(const struct positions *p, const char *path, uint64_t size)
+static uint64_t settled_elsewhere(const struct look *look, const char *path, uint64_t size)
 {
+    const struct positions *p = look->positions;
+
     for (struct table_link *l = table_next(&p->outputs, NULL); l; l = table_next(&p->outputs, l)) {
         struct position_output *o = container_of(l, struct position_output, by_key);
 
-        if (o->elsewhere > 0 && is_of_family(path, o->path)) {
+        if (o->elsewhere > 0 && o->directory == look->directory && is_of_family(path, o->path)) {
             uint64_t bytes = MIN(o->elsewhere, size);
 
             o->elsewhere -= bytes;
@@ -156,8 +168,9 @@ static struct position_output *find_output(const struct positions *p, const char
 }
 
 /* From where on the file may have lines that the positions don't know. */
-static uint64_t unknown_from(const struct positions *p, const char *path, const struct stat *st)
+static uint64_t unknown_from(const struct look *look, const char *path, const struct stat *st)
 {
+    const struct positions *p = look->positions;
     struct position_output *o = find_output(p, path, st);
     uint64_t size = (uint64_t)st->st_size;
 
@@ -166,14 +179,14 @@ static uint64_t unknown_from(const struct positions *p, const char *path, const 
         return MIN(o->size, size);
     }
     return modified_ns(st) >= p->loaded_saved_at_ns - CLOCK_SLACK_NS
-               ? settled_elsewhere(p, path, size)
+               ? settled_elsewhere(look, path, size)
                : size;
 }
 
-static int visit(struct positions *p, const char *path, const FTSENT *entry,
-                 struct recovery_result *ret)
+static int visit(const struct look *look, const char *path, const FTSENT *entry)
 {
-    uint64_t offset = unknown_from(p, path, entry->fts_statp);
+    struct positions *p = look->positions;
+    uint64_t offset = unknown_from(look, path, entry->fts_statp);
     bool is_newer = offset < (uint64_t)entry->fts_statp->st_size;
     struct stat st;
     int fd, r = 0;
@@ -184,9 +197,10 @@ static int visit(struct positions *p, const char *path, const FTSENT *entry,
     if (fd < 0)
         return -errno;
     if (is_newer)
-        r = take_file(p, fd, offset, ret);
+        r = take_file(look, fd, offset);
     if (r == 0 && fstat(fd, &st) == 0)
-        positions_output_found(p, path, st.st_dev, st.st_ino, (uint64_t)st.st_size);
+        positions_output_found(p, &(struct positions_file){look->number, path, st.st_dev, st.st_ino,
+                                                           (uint64_t)st.st_size});
     if (close(fd) < 0 && r == 0)
         r = -errno;
     return r;
@@ -215,10 +229,27 @@ static bool is_compressed(const char *name)
     return rotated_parse(name, &rotated) && rotated.form != ROTATED_PLAIN;
 }
 
-int recovery_run(struct positions *p, const char *directory, struct recovery_result *ret)
+/* The positions may lie there, or what is another one's. */
+static bool is_to_be_skipped(const FTSENT *entry, const struct recovery_places *places)
 {
+    struct stat st;
+
+    if (entry->fts_name[0] == '.')
+        return true;
+    for (size_t i = 0; i < places->count; i++)
+        if (stat(places->directories[i], &st) == 0 && st.st_ino == entry->fts_statp->st_ino &&
+            st.st_dev == entry->fts_statp->st_dev)
+            return true;
+    return false;
+}
+
+int recovery_run(struct positions *p, const struct recovery_places *places, unsigned number,
+                 struct recovery_result *ret)
+{
+    const char *directory = places->directories[number];
     char *paths[] = {(char *)(uintptr_t)directory, NULL};
     size_t directory_len = strlen(directory);
+    struct look look = {.positions = p, .number = number, .result = ret};
     FTSENT *entry;
     FTS *fts;
     int r = 0;
@@ -228,14 +259,15 @@ int recovery_run(struct positions *p, const char *directory, struct recovery_res
         directory_len--;
     if (!p->enabled || p->loaded_saved_at_ns == 0)
         return 0;
+    look.directory = p->directories[number];
     fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, by_age);
     if (!fts)
         return -errno;
     while (r == 0 && (entry = fts_read(fts))) {
-        if (entry->fts_info == FTS_D && entry->fts_level > 0 && entry->fts_name[0] == '.')
-            (void)fts_set(fts, entry, FTS_SKIP); /* ours: the positions lie there */
+        if (entry->fts_info == FTS_D && entry->fts_level > 0 && is_to_be_skipped(entry, places))
+            (void)fts_set(fts, entry, FTS_SKIP);
         else if (entry->fts_info == FTS_F && !is_compressed(entry->fts_name))
-            r = visit(p, entry->fts_path + directory_len + 1, entry, ret);
+            r = visit(&look, entry->fts_path + directory_len + 1, entry);
     }
     (void)fts_close(fts);
     return r;

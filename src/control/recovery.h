@@ -12,9 +12,17 @@ struct recovery_result {
     uint64_t files, lines, torn;
 };
 
+/** Directories that each have an owner: those of the file sinks by number, and maybe one more. */
+struct recovery_places {
+    const char *directories[RECORD_FILES_MAX + 1];
+    size_t count;
+};
+
 /**
- * Looks through the output directory: known files from their saved size on, files that are newer
- * than the positions from their beginning. Without loaded positions there is nothing to go on from,
- * and nothing is done. returns: 0; -errno when the directory or a file could not be read.
+ * Looks through the directory of this number: known files from their saved size on, files that are
+ * newer than the positions from their beginning. Where another place lies in it, it is passed over.
+ * Without loaded positions there is nothing to go on
+ * from, and nothing is done. returns: 0; -errno when the directory or a file could not be read.
  */
-int recovery_run(struct positions *p, const char *directory, struct recovery_result *ret);
+int recovery_run(struct positions *p, const struct recovery_places *places, unsigned number,
+                 struct recovery_result *ret);

@@ -1,6 +1,7 @@
 /* src/control/sinks.h. */
 #include "sinks.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,8 @@
 /* What a remote sink has beside the requests under way, so that the next one is ready. */
 #define WINDOW_REQUESTS 2
 
-/* The first directory of files: the one whose files are continued after a crash. */
-static const char *continued_directory(const struct config *c)
+/* The first directory of files. */
+static const char *first_directory(const struct config *c)
 {
     if (config_output_is_directory(c))
         return c->output_path;
@@ -36,7 +37,7 @@ static const char *continued_directory(const struct config *c)
 
 int sinks_positions_path(const struct config *config, char **ret)
 {
-    const char *directory = continued_directory(config);
+    const char *directory = first_directory(config);
     int r = 0;
 
     *ret = NULL;
@@ -93,28 +94,54 @@ static struct outbox_options local_outbox(const char *name, int64_t queue_max_by
     };
 }
 
+static void put_file(void *ctx, const char *path, uint64_t device, uint64_t inode, uint64_t size)
+{
+    const struct sinks_files *f = ctx;
+
+    positions_put_output(f->positions,
+                         &(struct positions_file){f->number, path, device, inode, size});
+}
+
+static void on_file_closed(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                           uint64_t size)
+{
+    const struct sinks_files *f = ctx;
+
+    positions_output_closed(f->positions,
+                            &(struct positions_file){f->number, path, device, inode, size});
+}
+
+static void on_file_moved(void *ctx, const char *path, uint64_t device, uint64_t inode,
+                          uint64_t size)
+{
+    const struct sinks_files *f = ctx;
+
+    positions_output_moved(f->positions,
+                           &(struct positions_file){f->number, path, device, inode, size});
+}
+
 static int open_file(struct sinks *s, struct sink_file_options *options, bool sync,
                      const struct outbox_options *outbox)
 {
     struct sink_events events = fanout_sink_events(s->fanout);
-    bool is_continued = !s->continued && options->directory == s->continued_directory;
+    unsigned number = (unsigned)s->files_count;
+    struct sinks_files *f = &s->files[number];
     struct sink *sink;
     char why[256] = "";
     int r;
 
-    if (is_continued) {
-        options->on_closed = positions_output_closed;
-        options->on_moved = positions_output_moved;
-        options->ctx = s->positions;
-        options->is_continued = true;
-        options->wait_for_saves = true;
-    }
+    assert(number < RECORD_FILES_MAX);
+    options->on_closed = on_file_closed;
+    options->on_moved = on_file_moved;
+    options->ctx = f;
+    options->written = RECORD_WRITTEN(number);
+    options->wait_for_saves = true;
     options->sync = sync;
     r = sink_file_create(s->ring, options, &events, &sink, why, sizeof why);
     if (r < 0)
         return say_why(outbox->name, why, r);
-    if (is_continued)
-        s->continued = sink;
+    *f = (struct sinks_files){.positions = s->positions, .sink = sink, .number = number};
+    s->directories[s->files_count++] = options->directory;
     return add(s, outbox, false, sink);
 }
 
@@ -484,7 +511,6 @@ int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
         .config = config,
         .ring = ring,
         .positions = positions,
-        .continued_directory = continued_directory(config),
         .host = config->host_name,
     };
     if (!s->host[0] && gethostname(s->host_name, sizeof s->host_name - 1) == 0)
@@ -573,6 +599,14 @@ bool sinks_is_file(const struct sinks *s, size_t number)
     return strcmp(s->entries[number].kind, "file") == 0;
 }
 
+bool sinks_put_files(struct sinks *s)
+{
+    for (size_t i = 0; i < s->files_count; i++)
+        if (!sink_file_each(s->files[i].sink, put_file, &s->files[i]))
+            return false;
+    return true;
+}
+
 bool sinks_watch(struct sinks *s)
 {
     bool is_cut_off = false;
@@ -593,8 +627,8 @@ bool sinks_watch(struct sinks *s)
 
 void sinks_positions_saved(struct sinks *s)
 {
-    if (s->continued)
-        sink_file_saved(s->continued);
+    for (size_t i = 0; i < s->files_count; i++)
+        sink_file_saved(s->files[i].sink);
 }
 
 uint64_t sinks_lost(const struct sinks *s)

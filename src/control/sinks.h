@@ -29,6 +29,13 @@ struct sink_entry {
     } told;
 };
 
+/** A file sink, whose files the positions know. */
+struct sinks_files {
+    struct positions *positions;
+    struct sink *sink;
+    unsigned number; /* among the file sinks */
+};
+
 struct sinks {
     const struct config *config;
     struct ring *ring;
@@ -37,8 +44,9 @@ struct sinks {
     struct spool *spool;               /* NULL: none */
     struct dead_letters *dead_letters; /* NULL: none */
     struct http_client *http;          /* NULL: no sink needs one */
-    struct sink *continued; /* the file sink whose files the positions know; NULL: none */
-    const char *continued_directory;
+    struct sinks_files files[RECORD_FILES_MAX];
+    const char *directories[RECORD_FILES_MAX]; /* of these */
+    size_t files_count;
     const char *host;
     char host_name[256];
     int told_spool_error; /* the last one; 0: none */
@@ -68,10 +76,14 @@ int sinks_names(const struct sinks *s, struct buf *ret);
 /** Whether sink_file_stats_get may be asked. */
 bool sinks_is_file(const struct sinks *s, size_t number);
 
+/** Puts every output file into the positions (their collect). Returns false if that can't be told
+ * just now. */
+bool sinks_put_files(struct sinks *s);
+
 /** Says what has changed. Returns whether our standard output has no reader any more. */
 bool sinks_watch(struct sinks *s);
 
-/** The positions have been saved as sink_file_each has shown the files. */
+/** The positions have been saved as sinks_put_files has put the files. */
 void sinks_positions_saved(struct sinks *s);
 
 /** Lines that were read and that a sink has not got, because the grace period was over. */

@@ -12,9 +12,14 @@
 
 #define CAP_MIN 64u
 
-static uint64_t fingerprint_of(enum record_stream stream, int64_t ts_ns, struct slice bytes)
+static uint64_t hash_of(enum record_stream stream, int64_t ts_ns, struct slice bytes)
 {
-    uint64_t value = hash_bytes(bytes, (uint64_t)ts_ns << 1 | (stream == RECORD_STDERR));
+    return hash_bytes(bytes, (uint64_t)ts_ns << 1 | (stream == RECORD_STDERR));
+}
+
+static uint64_t fingerprint_of(uint64_t hash, uint64_t output)
+{
+    uint64_t value = hash ^ output;
 
     return value ? value : 1; /* 0 is a free place */
 }
@@ -64,12 +69,13 @@ int written_restore(struct written_stream *s, uint64_t fingerprint)
     return 0;
 }
 
-int written_add(struct written *w, enum record_stream stream, int64_t ts_ns, struct slice bytes)
+int written_add(struct written *w, uint64_t output, enum record_stream stream, int64_t ts_ns,
+                struct slice bytes)
 {
     struct written_stream *s = &w->of[stream - RECORD_STDOUT];
 
     s->until_ns = s->count ? MAX(s->until_ns, ts_ns) : ts_ns;
-    return written_restore(s, fingerprint_of(stream, ts_ns, bytes));
+    return written_restore(s, fingerprint_of(hash_of(stream, ts_ns, bytes), output));
 }
 
 /* Frees the place at `at`, and moves up what stands behind it only because it was taken. */
@@ -89,28 +95,35 @@ static void take_out(struct written_stream *s, size_t at)
     s->count--;
 }
 
-bool written_take(struct written *w, const struct line *line)
+static bool take(struct written_stream *s, uint64_t wanted)
 {
-    struct written_stream *s = &w->of[line->stream - RECORD_STDOUT];
-    uint64_t wanted;
-    size_t at;
+    size_t at = wanted & (s->cap - 1);
 
-    if (s->count == 0)
-        return false;
-    wanted = fingerprint_of(line->stream, line->ts_ns, line->bytes);
-    at = wanted & (s->cap - 1);
     while (s->fingerprints[at] && s->fingerprints[at] != wanted)
         at = (at + 1) & (s->cap - 1);
-    if (s->fingerprints[at]) {
-        take_out(s, at);
-        if (s->count == 0)
-            stream_finish(s);
-        return true;
-    }
+    if (!s->fingerprints[at])
+        return false;
+    take_out(s, at);
+    return true;
+}
+
+unsigned written_take(struct written *w, const uint64_t *outputs, size_t count,
+                      const struct line *line)
+{
+    struct written_stream *s = &w->of[line->stream - RECORD_STDOUT];
+    unsigned taken = 0;
+    uint64_t hash;
+
+    if (s->count == 0)
+        return 0;
+    hash = hash_of(line->stream, line->ts_ns, line->bytes);
+    for (size_t i = 0; i < count; i++)
+        if (take(s, fingerprint_of(hash, outputs[i])))
+            taken |= 1u << i;
     /* What has not come by now is not to come: the Engine has dropped it. */
-    if (line->ts_ns > s->until_ns)
+    if (s->count == 0 || (!taken && line->ts_ns > s->until_ns))
         stream_finish(s);
-    return false;
+    return taken;
 }
 
 void written_finish(struct written *w)

@@ -46,7 +46,7 @@ struct sink_file {
     struct sink sink;
     struct path_template *template;
     bool by_stream, by_day;
-    bool is_continued;
+    unsigned written; /* a flag of records that the files have; 0: none is */
     struct output_set set;
     struct keeper keeper;
     struct sink_file_stats stats;
@@ -230,7 +230,7 @@ static int encode_record(struct sink_file *s, const struct record *r)
 
 static int take_record(struct sink_file *s, const struct record *r)
 {
-    if (unlikely(r->flags & RECORD_WRITTEN) && s->is_continued) {
+    if (unlikely(r->flags & s->written)) {
         s->sink.queued_bytes -= r->len;
         return 0;
     }
@@ -465,6 +465,38 @@ int sink_file_check_template(const char *path_template, char *why, size_t why_si
     return r;
 }
 
+/** The last component has rotated names, too. */
+static bool leads_to(const struct path_template *t, size_t component, struct slice name)
+{
+    RT_CLEANUP(freep) char *text = NULL;
+    struct rotated_name rotated;
+
+    if (component + 1 < path_template_components(t))
+        return path_template_matches(t, component, name);
+    if (path_template_matches_last(t, name))
+        return true;
+    text = slice_dup(name);
+    return text && rotated_parse(text, &rotated) &&
+           path_template_matches_last(t, slice_of(name.data, rotated.base_len));
+}
+
+bool sink_file_leads_to(const char *path_template, const char *path)
+{
+    struct path_template *t;
+    bool leads = true;
+
+    if (path_template_create(path_template, &t, NULL, 0) < 0)
+        return false;
+    for (size_t i = 0; leads && *path && i < path_template_components(t); i++) {
+        size_t len = strcspn(path, "/");
+
+        leads = leads_to(t, i, slice_of(path, len));
+        path += len + (path[len] == '/');
+    }
+    (void)path_template_destroy(t);
+    return leads;
+}
+
 static bool is_rotating(void *ctx, const char *path)
 {
     const struct sink_file *s = ctx;
@@ -552,7 +584,7 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
         (void)file_destroy(&s->sink);
         return r;
     }
-    s->is_continued = options->is_continued;
+    s->written = options->written;
     s->set.dir_fd = r;
     s->set.sink = &s->sink;
     s->set.rotate_bytes = options->rotate_bytes > 0 ? (uint64_t)options->rotate_bytes : 0;

@@ -21,8 +21,10 @@ enum record_stream { RECORD_STDOUT = 1, RECORD_STDERR = 2 };
 #define RECORD_PARTIAL                                                                             \
     1u /* the line has no end: its container stopped in the middle of it, or it was cut */
 #define RECORD_TRUNCATED 2u /* cut at max_line_bytes (RECORD_PARTIAL is set too) */
-#define RECORD_WRITTEN                                                                             \
-    4u /* the files that are continued after a crash have it already; other sinks may not */
+/** The file sink of this number, from 0 on, has it already since before a crash; others may not. */
+#define RECORD_WRITTEN(number) (1u << (RECORD_WRITTEN_SHIFT + (number)))
+#define RECORD_WRITTEN_SHIFT 2
+#define RECORD_FILES_MAX 6 /* file sinks that `flags` has room for */
 
 struct record {
     int64_t ts_ns;    /* the Engine's timestamp of the line's first byte… of its first part */

@@ -141,8 +141,8 @@ struct sink_file_options {
     sink_file_fn on_closed; /* it stays where it is, and may be opened again */
     sink_file_fn on_moved;  /* its path is, or will be, another file's */
     void *ctx;
-    bool sync;           /* sink_sync does something, and a file is synced before it is closed */
-    bool is_continued;   /* what a crash left in the files is known: RECORD_WRITTEN is left out */
+    bool sync;        /* sink_sync does something, and a file is synced before it is closed */
+    unsigned written; /* RECORD_WRITTEN of its number: records with it are left out; 0: none is */
     bool wait_for_saves; /* sink_file_saved will be called: see there */
 };
 
@@ -178,6 +178,10 @@ int sink_file_create(struct ring *ring, const struct sink_file_options *options,
 
 /** Checks a template alone (for `ringtail check`). 0 or -EINVAL with the reason in `why`. */
 int sink_file_check_template(const char *path_template, char *why, size_t why_size);
+
+/** Whether a file of this template can have the path, or lie below or above it. path: relative to
+ * the directory, without `.`, `..` and empty components. */
+bool sink_file_leads_to(const char *path_template, const char *path);
 
 /**
  * Shows every file of a file sink, with the size that it has once all that was submitted is

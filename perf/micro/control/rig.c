@@ -68,7 +68,7 @@ static void open_positions(struct rig *rig, bool enabled)
         bench_require(mkdtemp(rig->dir));
         (void)snprintf(path, sizeof path, "%s/positions", rig->dir);
     }
-    bench_require(positions_open(&rig->positions, enabled ? path : NULL,
+    bench_require(positions_open(&rig->positions, enabled ? path : NULL, NULL, 0,
                                  (uint32_t)rig->config.stream_history_records,
                                  rig->config.positions_interval_ms,
                                  rig->config.positions_keep_ms) == 0);

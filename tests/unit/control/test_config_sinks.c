@@ -529,6 +529,73 @@ static void test_one_directory_and_one_stdout_are_for_one_sink(void **state)
     assert_string_equal("sinks.a.type: output.path is stdout too\n", finish(f));
 }
 
+/* Files of one sink are never where another's can be. */
+static void test_directories_may_lie_in_each_other_where_templates_keep_apart(void **state)
+{
+    static const struct {
+        const char *template, *below; /* of the outer one */
+        bool apart;
+    } cases[] = {
+        {"{container_id}.ndjson", "/b", true},
+        {"{container_name}/{date}.ndjson", "/b", false},
+        {"{container_name}/{date}.ndjson", "/b c", true},
+        {"logs/{container_name}/{date}.ndjson", "/logs/b", false},
+        {"logs/{container_name}/{date}.ndjson", "/others/b", true},
+        {"logs/{container_name}.ndjson", "/logs", false},
+        {"logs/{container_name}.ndjson", "/logs/b.ndjson/c", false},
+        {"{container_name}", "/b", false},
+        {"{container_name}.log", "/b.log.7", false},
+        {"{container_name}.log", "/b.log.7.gz", false},
+        {"{container_name}.log", "/b.log.old", true},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char inner[128];
+
+        (void)snprintf(inner, sizeof inner, "%s%s", f->directory, cases[i].below);
+        begin(f);
+        add(f, "a", "file");
+        add(f, "b", "file");
+        give(f, "a", "path", f->directory);
+        give(f, "a", "template", cases[i].template);
+        give(f, "b", "path", inner);
+        assert_string_equal(
+            cases[i].apart ? "" : "sinks.b.path: by its template, sinks.a can have files here\n",
+            finish(f));
+        begin(f);
+        add(f, "a", "file");
+        give(f, "a", "path", f->directory);
+        give(f, "a", "template", cases[i].template);
+        set_good(f, "output.path", inner);
+        assert_string_equal(cases[i].apart
+                                ? ""
+                                : "sinks.a.template: by this, files can be in the directory of "
+                                  "output.path\n",
+                            finish(f));
+    }
+}
+
+static void test_no_more_file_sinks_than_can_be_continued(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned count = RECORD_FILES_MAX; count <= RECORD_FILES_MAX + 1; count++) {
+        begin(f);
+        for (unsigned i = 0; i < count; i++) {
+            char name[8];
+
+            (void)snprintf(name, sizeof name, "f%u", i);
+            add(f, name, "file");
+        }
+        assert_string_equal(count == RECORD_FILES_MAX
+                                ? ""
+                                : "sinks.f6.type: there are more than 6 sinks that write files, "
+                                  "output.path among them\n",
+                            finish(f));
+    }
+}
+
 static void test_there_is_an_output_without_sinks_or_when_it_is_asked_for(void **state)
 {
     struct fixture *f = *state;
@@ -661,6 +728,8 @@ int main(void)
         TEST(test_what_only_other_types_have_is_refused),
         TEST(test_files_have_to_be_there),
         TEST(test_one_directory_and_one_stdout_are_for_one_sink),
+        TEST(test_directories_may_lie_in_each_other_where_templates_keep_apart),
+        TEST(test_no_more_file_sinks_than_can_be_continued),
         TEST(test_there_is_an_output_without_sinks_or_when_it_is_asked_for),
         TEST(test_compression_is_what_this_build_has),
         TEST(test_choices_are_in_the_order_of_their_enums),

@@ -9,6 +9,9 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/record/written.h"
 
+#define OUTPUT UINT64_C(0x9e3779b97f4a7c15)
+#define OTHER UINT64_C(0xd1b54a32d192ed03)
+
 static struct line line_at(enum record_stream stream, int64_t ts_ns, const char *text)
 {
     return (struct line){.stream = stream, .ts_ns = ts_ns, .bytes = slice_str(text)};
@@ -18,12 +21,12 @@ static bool take(struct written *w, enum record_stream stream, int64_t ts_ns, co
 {
     struct line line = line_at(stream, ts_ns, text);
 
-    return written_take(w, &line);
+    return written_take(w, (const uint64_t[]){OUTPUT}, 1, &line);
 }
 
 static void add(struct written *w, enum record_stream stream, int64_t ts_ns, const char *text)
 {
-    assert_int_equal(0, written_add(w, stream, ts_ns, slice_str(text)));
+    assert_int_equal(0, written_add(w, OUTPUT, stream, ts_ns, slice_str(text)));
 }
 
 static void test_nothing_is_taken_from_an_empty_set(void **state)
@@ -71,6 +74,24 @@ static void test_a_line_that_is_younger_than_all_ends_its_stream(void **state)
     assert_true(take(&w, RECORD_STDERR, 1, "still to come"));
 }
 
+static void test_each_output_has_lines_of_its_own(void **state)
+{
+    static const uint64_t outputs[] = {OUTPUT, OTHER}, swapped[] = {OTHER, OUTPUT};
+    struct line a = line_at(RECORD_STDOUT, 1, "a"), b = line_at(RECORD_STDOUT, 2, "b");
+    struct written w = {0};
+
+    add(&w, RECORD_STDOUT, 1, "a");
+    add(&w, RECORD_STDOUT, 1, "a");
+    add(&w, RECORD_STDOUT, 2, "b");
+    assert_int_equal(0, written_add(&w, OTHER, RECORD_STDOUT, 1, slice_str("a")));
+    assert_int_equal(3, written_take(&w, outputs, 2, &a));
+    assert_int_equal(1, written_take(&w, outputs, 2, &a));
+    assert_int_equal(0, written_take(&w, outputs, 2, &a));
+    assert_int_equal(0, written_take(&w, outputs + 1, 1, &b));
+    assert_int_equal(2, written_take(&w, swapped, 2, &b));
+    assert_true(written_is_empty(&w));
+}
+
 static void test_many_lines_are_all_found_in_any_order(void **state)
 {
     enum { LINES = 20000 };
@@ -116,6 +137,7 @@ int main(void)
         cmocka_unit_test(test_equal_lines_count_each),
         cmocka_unit_test(test_stream_time_and_text_all_tell_lines_apart),
         cmocka_unit_test(test_a_line_that_is_younger_than_all_ends_its_stream),
+        cmocka_unit_test(test_each_output_has_lines_of_its_own),
         cmocka_unit_test(test_many_lines_are_all_found_in_any_order),
         cmocka_unit_test(test_what_was_saved_is_the_same_set),
     };
