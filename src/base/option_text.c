@@ -358,3 +358,69 @@ int options_write_markdown(const struct option_table *t, struct buf *out)
     put(&w, "```\n");
     return w.error;
 }
+
+/** What is in force, as YAML. */
+static void put_value(struct writer *w, const struct option *o, const void *values)
+{
+    const struct option_list *list = (const void *)((const char *)values + o->offset);
+    RT_CLEANUP(buf_finish) struct buf text = {0};
+
+    if (o->type == OPTION_LIST) {
+        put(w, "[");
+        for (size_t i = 0; i < list->count; i++) {
+            put(w, "%s", i > 0 ? ", " : "");
+            put_quoted(w, slice_str(list->items[i]));
+        }
+        put(w, "]");
+        return;
+    }
+    if (w->error == 0)
+        w->error = option_format_value(o, values, &text);
+    if (o->type == OPTION_STRING || o->type == OPTION_SECRET)
+        put_quoted(w, buf_slice(&text));
+    else
+        put(w, "%.*s", (int)text.len, text.data);
+}
+
+/** A line for the option, below the name of an instance unless that is empty. A comment where the
+ * option was not set and setting it, to this value too, would mean something. */
+static void put_line(struct writer *w, const struct option *o, const void *values,
+                     const char *above, const char *name)
+{
+    bool given = o->given == 0 || *((const bool *)values + o->given);
+
+    if (o->type == OPTION_SECRET)
+        given = **(char *const *)(const void *)((const char *)values + o->offset) != '\0';
+    put(w, "%s%s%s%s%s%s: ", given ? "" : "# ", above, *above ? "." : "", name, *name ? "." : "",
+        o->name);
+    put_value(w, o, values);
+    put(w, "\n");
+}
+
+static void put_instance(struct writer *w, const struct option_section *s, const void *instance)
+{
+    const struct option_table *t = s->table;
+    const char *const *name = instance;
+    const int *kind = (const void *)((const char *)instance + t->items[0].offset);
+
+    for (size_t i = 0; i < t->count; i++) {
+        if (option_has_kind(&t->items[i], *kind))
+            put_line(w, &t->items[i], instance, s->name, *name);
+    }
+}
+
+int options_write_values(const struct option_table *t, const void *values, struct buf *out)
+{
+    struct writer w = {.out = out};
+
+    for (size_t i = 0; i < t->count; i++)
+        put_line(&w, &t->items[i], values, "", "");
+    for (size_t i = 0; i < t->sections_count; i++) {
+        const struct option_section *s = &t->sections[i];
+        const struct option_instances *all = (const void *)((const char *)values + s->offset);
+
+        for (size_t n = 0; n < all->count; n++)
+            put_instance(&w, s, (const char *)all->items + n * s->instance_size);
+    }
+    return w.error;
+}

@@ -25,7 +25,8 @@
 static const char usage[] =
     "Usage:\n"
     "  ringtail run     follow every container of a Docker Engine, one NDJSON record a line\n"
-    "  ringtail check   check the configuration without running (exit code 2: it is wrong)\n"
+    "  ringtail check   check the configuration without running (exit code 2: it is wrong);\n"
+    "                   --verbose prints all of it as it is in force, secrets as ***\n"
     "  ringtail health  ask the ringtail that runs with this configuration how it is (exit code "
     "0:\n"
     "                   all is well; 1: it is not, or does not answer; one line says why)\n"
@@ -100,6 +101,19 @@ static int print_options(void)
     return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
 }
 
+static int print_check(const struct config *c, bool verbose)
+{
+    struct buf out = {0};
+    int r = buf_printf(&out, "%sThe configuration is good.\n", verbose ? "# " : "");
+
+    if (r == 0 && verbose)
+        r = options_write_values(config_options(), c, &out);
+    if (r == 0)
+        (void)fwrite(out.data, 1, out.len, stdout);
+    buf_finish(&out);
+    return r < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN;
+}
+
 static int print_page(int (*write)(struct buf *out))
 {
     struct buf out = {0};
@@ -133,6 +147,7 @@ enum arg_kind {
     ARG_OUTPUT,
     ARG_SINCE,
     ARG_BACKEND,
+    ARG_VERBOSE,
     ARG_JSON, /* from here on those of spool and dlq */
     ARG_REMOVE,
     ARG_CONTAINER,
@@ -146,13 +161,13 @@ static const struct {
     char letter;
     bool has_value;
 } args[] = {
-    {ARG_HELP, "--help", 'h', false},           {ARG_VERSION, "--version", '\0', false},
-    {ARG_CONFIG, "--config", 'c', true},        {ARG_SET, "--set", 's', true},
-    {ARG_ENGINE, "--engine", 'e', true},        {ARG_OUTPUT, "--output", 'o', true},
-    {ARG_SINCE, "--since", '\0', true},         {ARG_BACKEND, "--backend", '\0', true},
-    {ARG_JSON, "--json", '\0', false},          {ARG_REMOVE, "--remove", '\0', false},
-    {ARG_CONTAINER, "--container", '\0', true}, {ARG_SINK, "--sink", '\0', true},
-    {ARG_FROM, "--from", '\0', true},
+    {ARG_HELP, "--help", 'h', false},       {ARG_VERSION, "--version", '\0', false},
+    {ARG_CONFIG, "--config", 'c', true},    {ARG_SET, "--set", 's', true},
+    {ARG_ENGINE, "--engine", 'e', true},    {ARG_OUTPUT, "--output", 'o', true},
+    {ARG_SINCE, "--since", '\0', true},     {ARG_BACKEND, "--backend", '\0', true},
+    {ARG_VERBOSE, "--verbose", 'v', false}, {ARG_JSON, "--json", '\0', false},
+    {ARG_REMOVE, "--remove", '\0', false},  {ARG_CONTAINER, "--container", '\0', true},
+    {ARG_SINK, "--sink", '\0', true},       {ARG_FROM, "--from", '\0', true},
 };
 
 /* One argument as it stands on the command line, with its value. */
@@ -241,6 +256,7 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
     case ARG_HELP:
     case ARG_VERSION:
     case ARG_CONFIG:
+    case ARG_VERBOSE:
     case ARG_JSON:
     case ARG_REMOVE:
     case ARG_CONTAINER:
@@ -253,7 +269,7 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
 /* What comes first: which command it is, whether only help is wanted, and which file to load. */
 struct overview {
     const char *command, *file;
-    bool help, version, engine;
+    bool help, version, engine, verbose;
     struct stored_query stored;
     const char *stored_arg; /* the last one that is only for spool and dlq */
 };
@@ -321,6 +337,7 @@ static void look_over(struct overview *o, int argc, char **argv, struct option_p
             o->help |= arg.kind == ARG_HELP;
             o->version |= arg.kind == ARG_VERSION;
             o->engine |= arg.kind == ARG_ENGINE;
+            o->verbose |= arg.kind == ARG_VERBOSE;
             take_stored_arg(o, &arg);
             if (arg.kind == ARG_CONFIG)
                 o->file = arg.value;
@@ -372,14 +389,16 @@ static enum cli_command done(struct cli *cli, int exit_code)
     return CLI_DONE;
 }
 
-/* What is wrong with the words that only spool and dlq have. */
-static void check_stored(const struct overview *o, struct option_problems *problems)
+/* What is wrong with the words that only some commands have. */
+static void check_words(const struct overview *o, struct option_problems *problems)
 {
     const struct stored_query *q = &o->stored;
     size_t i = find_stored(o->command);
     char verb[16] = "";
     bool selects;
 
+    if (o->verbose && (!o->command || strcmp(o->command, "check") != 0))
+        option_problems_add(problems, "--verbose is for ringtail check");
     if (!is_stored(o)) {
         if (o->stored_arg)
             option_problems_add(problems, "%s is for ringtail spool and ringtail dlq",
@@ -444,8 +463,7 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         return done(cli, stored_commands[find_stored(command)].run(&cli->config, &o->stored));
     if (strcmp(command, "run") == 0)
         return CLI_RUN;
-    (void)printf("The configuration is good.\n");
-    return done(cli, fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN);
+    return done(cli, print_check(&cli->config, o->verbose));
 }
 
 void cli_parse(struct cli *cli, int argc, char **argv)
@@ -457,7 +475,7 @@ void cli_parse(struct cli *cli, int argc, char **argv)
     if (config_init(&cli->config) < 0)
         problems.out_of_memory = true;
     look_over(&o, argc, argv, &problems);
-    check_stored(&o, &problems);
+    check_words(&o, &problems);
     configure(&cli->config, &o, argc, argv, &problems);
     cli->command = decide(cli, &o, &problems);
     option_problems_finish(&problems);

@@ -159,6 +159,14 @@ int options_write_help(const struct option_table *t, struct buf *out, unsigned c
 int options_write_markdown(const struct option_table *t, struct buf *out);
 
 /**
+ * Every option of `values` as it is in force, those of every instance too (after
+ * options_complete): YAML with a line for each, which options_load_text reads, but for secrets,
+ * which are ***. Where it matters whether an option was set,
+ * one that was not is a comment.
+ */
+int options_write_values(const struct option_table *t, const void *values, struct buf *out);
+
+/**
  * See OPTION_DURATION and OPTION_SIZE: whole numbers only (`1.5s` is refused), a duration's units
  * once each and largest first. Returns 0, -EINVAL, or -ERANGE when an int64 does not hold it.
  */

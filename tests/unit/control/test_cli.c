@@ -144,6 +144,55 @@ static void test_check_says_that_all_is_good(void **state)
     finish(o);
 }
 
+static void write_file(char *path, const char *text)
+{
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(strlen(text), write(fd, text, strlen(text)));
+    assert_int_equal(0, close(fd));
+}
+
+static void test_check_shows_what_is_in_force_and_no_secret(void **state)
+{
+    static const char text[] = "containers.include: [\"web-*\", \"a,b\"]\n"
+                               "log.level: warn\n"
+                               "sinks:\n"
+                               "  far:\n"
+                               "    type: splunk\n"
+                               "    url: https://logs.example.net\n"
+                               "    token: hunter2\n";
+    char path[] = "/tmp/ringtail-cli-XXXXXX", again[] = "/tmp/ringtail-cli-XXXXXX";
+    struct outcome *o = *state;
+    char *first;
+
+    write_file(path, text);
+    run(o, "check", "--config", path, "--verbose", "--set", "log.burst=7", NULL);
+    assert_int_equal(EXIT_CLEAN, o->cli.exit_code);
+    expect_contains(o->out, "\ncontainers.include: [\"web-*\", \"a,b\"]\n");
+    expect_contains(o->out, "\nlog.level: warn\n");
+    expect_contains(o->out, "\nlog.burst: 7\n");
+    expect_contains(o->out, "\nstream.rotation_interval: 5m\n");
+    expect_contains(o->out, "\n# output.path: \"stdout\"\n");
+    expect_contains(o->out, "\nsinks.far.type: splunk\n");
+    expect_contains(o->out, "\nsinks.far.token: \"***\"\n");
+    assert_null(strstr(o->out, "sinks.far.index: \"ringtail"));
+    assert_null(strstr(o->out, "hunter2"));
+    finish(o);
+
+    /* It is a file that says the same. */
+    first = strdup(o->out);
+    assert_non_null(first);
+    write_file(again, first);
+    run(o, "check", "--config", again, "--verbose", NULL);
+    assert_int_equal(EXIT_CLEAN, o->cli.exit_code);
+    assert_string_equal(first, o->out);
+    finish(o);
+    free(first);
+    assert_int_equal(0, unlink(path));
+    assert_int_equal(0, unlink(again));
+}
+
 static const struct option_table *sink_options(void)
 {
     return config_options()->sections[0].table;
@@ -244,15 +293,6 @@ static void test_wrong_command_lines_are_usage_errors(void **state)
         expect_contains(o->err, wrong[i].said);
         finish(o);
     }
-}
-
-static void write_file(char *path, const char *text)
-{
-    int fd = mkstemp(path);
-
-    assert_true(fd >= 0);
-    assert_int_equal(strlen(text), write(fd, text, strlen(text)));
-    assert_int_equal(0, close(fd));
 }
 
 static void test_every_problem_is_told_at_once(void **state)
@@ -411,6 +451,7 @@ static void test_spool_and_dlq_say_what_they_expect(void **state)
     expect_usage(o, "unexpected argument \"more\"", "spool", "ls", "/nowhere", "more");
     expect_usage(o, "--json is for ls", "spool", "cat", "/nowhere", "--json");
     expect_usage(o, "--json is for ringtail spool", "run", "--json");
+    expect_usage(o, "--verbose is for ringtail check", "run", "--verbose");
     expect_usage(o, "--from is not for check", "spool", "check", "/nowhere", "--from", "1h");
     expect_usage(o, "--from: \"soon\" is no time", "spool", "cat", "/nowhere", "--from", "soon");
     expect_usage(o, "--remove is for replay --sink", "dlq", "cat", "/nowhere", "--remove");
@@ -444,6 +485,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PARSING(test_run_takes_all_its_options),
         PARSING(test_check_says_that_all_is_good),
+        PARSING(test_check_shows_what_is_in_force_and_no_secret),
         PARSING(test_help_and_version_answer_on_stdout),
         PARSING(test_options_prints_a_table_of_all),
         PARSING(test_wrong_command_lines_are_usage_errors),
