@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ringtail/base/buf.h"
@@ -32,6 +31,7 @@
 #include "notify.h"
 #include "positions.h"
 #include "recovery.h"
+#include "ring_setup.h"
 #include "self.h"
 #include "signals.h"
 #include "sinks.h"
@@ -302,33 +302,14 @@ static int open_sinks(struct daemon *d)
     return r;
 }
 
-/* A stream is a socket in the ring's table, and the table may be no larger than this limit. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* the ring says so if it is not enough */
-}
-
 static int open_ring(struct daemon *d)
 {
     const struct config *c = d->config;
-    struct ring_options options = {
-        .backend = (enum ring_backend_choice)c->ring_backend,
-        .entries = (unsigned)c->ring_entries,
-        .sockets_max = (unsigned)c->ring_sockets_max,
-        .buffers_count = (unsigned)c->ring_buffers,
-        .buffer_bytes = (unsigned)c->ring_buffer_bytes,
-        .workers_max = (unsigned)c->ring_workers_max,
-        .batch_pause_us = c->ring_batch_pause_ms * 1000,
-    };
+    struct ring_options options = ring_setup_options(c);
     struct ring_refusal refusal;
     int r;
 
-    raise_descriptor_limit();
+    ring_setup_raise_limits();
     r = ring_create(&options, &d->ring, &refusal);
     if (r < 0)
         log_error(c->ring_backend == RING_BACKEND_IO_URING ? "io_uring refused" : "epoll refused",
