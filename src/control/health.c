@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +11,8 @@
 
 #include "ringtail/base/clock.h"
 #include "ringtail/base/macros.h"
+
+#include "ask.h"
 
 /* Far more than either page has; what is longer is not from ringtail. */
 #define REPLY_BYTES_MAX 65536
@@ -46,60 +47,6 @@ static int find_place(const struct config *c, struct admin_place *ret)
     return -EINVAL;
 }
 
-/* Waits until the socket is ready for that. Returns 0, -ETIMEDOUT or -errno. */
-static int wait_for(int fd, short events, int64_t deadline_ns)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-    int n;
-
-    do {
-        int64_t left_ns = deadline_ns - clock_mono_ns();
-
-        if (left_ns <= 0)
-            return -ETIMEDOUT;
-        n = poll(&p, 1, (int)(left_ns / 1000000) + 1);
-    } while (n == 0 || (n < 0 && errno == EINTR));
-    return n < 0 ? -errno : 0;
-}
-
-static int connect_to(int fd, const struct admin_place *place, int64_t deadline_ns)
-{
-    int error = 0, r;
-    socklen_t len = sizeof error;
-
-    if (connect(fd, (const struct sockaddr *)&place->address, place->len) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return -errno;
-    r = wait_for(fd, POLLOUT, deadline_ns);
-    if (r < 0)
-        return r;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        return -errno;
-    return -error;
-}
-
-/* Everything until the server closes, which it does after one reply to HTTP/1.0. */
-static int read_reply(int fd, int64_t deadline_ns, struct buf *reply)
-{
-    while (reply->len < REPLY_BYTES_MAX) {
-        int r = wait_for(fd, POLLIN, deadline_ns);
-        ssize_t n;
-
-        if (r == 0)
-            r = buf_reserve(reply, 4096);
-        if (r < 0)
-            return r;
-        n = recv(fd, reply->data + reply->len, reply->cap - reply->len, 0);
-        if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return -errno;
-        if (n == 0)
-            return 0;
-        reply->len += n > 0 ? (size_t)n : 0;
-    }
-    return -EMSGSIZE;
-}
-
 /* Returns the status of the reply, and where in it the body begins; -EPROTO when it is no HTTP. */
 static int parse_reply(struct slice reply, struct slice *ret_body)
 {
@@ -128,19 +75,16 @@ static int ask(const struct admin_place *place, const char *path, int64_t deadli
                struct buf *reply, struct slice *ret_body)
 {
     char request[128];
-    int fd = socket(place->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int len = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: ringtail\r\n\r\n", path);
+    int fd = ask_connect((const struct sockaddr *)&place->address, place->len, deadline_ns);
     int r;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     buf_reset(reply);
-    r = connect_to(fd, place, deadline_ns);
-    /* So short a request fits into any socket's buffer. */
-    if (r == 0 && send(fd, request, (size_t)len, MSG_NOSIGNAL) < 0)
-        r = -errno;
-    if (r == 0)
-        r = read_reply(fd, deadline_ns, reply);
+    /* The server closes after one reply to HTTP/1.0. */
+    r = ask_exchange(fd, slice_of(request, (size_t)len), false, REPLY_BYTES_MAX, deadline_ns,
+                     reply);
     (void)close(fd); /* read only: nothing to lose */
     return r < 0 ? r : parse_reply(buf_slice(reply), ret_body);
 }
