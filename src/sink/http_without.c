@@ -33,6 +33,13 @@ int http_transport_create(struct http_client *client, const struct http_transpor
     return -EOPNOTSUPP;
 }
 
+int http_transport_reach(struct transport *transport, int64_t timeout_ms, char *why,
+                         size_t why_size)
+{
+    (void)snprintf(why, why_size, "this ringtail is built without HTTP sinks (-Dhttp=disabled)");
+    return -EOPNOTSUPP;
+}
+
 void http_transport_stats(const struct transport *t, struct http_transport_stats *ret)
 {
     *ret = (struct http_transport_stats){0};

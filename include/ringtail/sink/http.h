@@ -88,6 +88,15 @@ struct http_transport_options {
 int http_transport_create(struct http_client *client, const struct http_transport_options *options,
                           struct transport **ret, char *why, size_t why_size);
 
+/**
+ * Connects as a request would (name, proxy, TLS with its certificates), sends none, and closes.
+ * Blocks, for timeout_ms at most; a look-up of a name that is under way then may take longer.
+ * transport: made by http_transport_create, and without requests.
+ * returns:   0; -EHOSTUNREACH or another negative errno with the reason in `why`.
+ */
+int http_transport_reach(struct transport *transport, int64_t timeout_ms, char *why,
+                         size_t why_size);
+
 /** Counters of one transport, from its creation on. */
 struct http_transport_stats {
     uint64_t requests;        /* handed to libcurl */

@@ -512,6 +512,34 @@ static void test_certificates_that_are_not_trusted_are_refused(void **state)
     assert_no_trust(*state, &options);
 }
 
+/* The reason is good until the next call. */
+static const char *reach(struct http_fixture *f, const struct http_transport_options *options,
+                         int expected)
+{
+    static char why[256];
+
+    why[0] = '\0';
+    assert_int_equal(expected, http_transport_reach(fixture_open(f, options), FIXTURE_PATIENCE_MS,
+                                                    why, sizeof why));
+    fixture_close_transports(f);
+    return why;
+}
+
+static void test_a_receiver_is_reached_as_requests_would_reach_it(void **state)
+{
+    struct http_transport_options options = tls(TLS, "/ok");
+
+    assert_string_equal("", reach(*state, &options, 0));
+    options.tls.ca_file = in_directory("other-ca.pem");
+    assert_non_null(strstr(reach(*state, &options, -EHOSTUNREACH), "certificate"));
+    options.tls.ca_file = NULL;
+    options.tls.unverified = true;
+    assert_string_equal("", reach(*state, &options, 0));
+    options = tls(TLS, "/ok");
+    options.proxy = "http://127.0.0.1:1";
+    assert_string_not_equal("", reach(*state, &options, -EHOSTUNREACH));
+}
+
 static void test_an_unverified_certificate_is_taken_when_asked_for(void **state)
 {
     struct http_transport_options options = tls(TLS, "/ok");
@@ -705,6 +733,7 @@ int main(void)
         HTTP_TEST(test_http_2_is_used_where_it_is_offered),
         HTTP_TEST(test_the_receivers_certificate_may_have_another_name),
         HTTP_TEST(test_certificates_that_are_not_trusted_are_refused),
+        HTTP_TEST(test_a_receiver_is_reached_as_requests_would_reach_it),
         HTTP_TEST(test_an_unverified_certificate_is_taken_when_asked_for),
         HTTP_TEST(test_a_client_certificate_is_shown),
         HTTP_TEST(test_without_its_client_certificate_nothing_is_taken),
