@@ -255,15 +255,14 @@ static bool matches_any(const struct option_list *patterns, const char *name)
     return false;
 }
 
-static bool is_ignored(const struct container *c)
+bool container_is_ignored(const struct config *config, const char *self_id, const char *id,
+                          const char *name)
 {
-    const struct config *config = c->all->config;
-
-    if (c->all->self_id && !config->containers_follow_self && strcmp(c->id, c->all->self_id) == 0)
+    if (self_id && !config->containers_follow_self && strcmp(id, self_id) == 0)
         return true;
-    if (config->containers_include.count > 0 && !matches_any(&config->containers_include, c->name))
+    if (config->containers_include.count > 0 && !matches_any(&config->containers_include, name))
         return true;
-    return matches_any(&config->containers_exclude, c->name);
+    return matches_any(&config->containers_exclude, name);
 }
 
 /* Records to come carry the container's newest name. */
@@ -287,7 +286,7 @@ int container_set_source(struct container *c, const char *name, const char *imag
     return 0;
 }
 
-static const char *log_option(const struct reply_inspect *reply, const char *key)
+const char *container_log_option(const struct reply_inspect *reply, const char *key)
 {
     for (size_t i = 0; i < reply->log_options_count; i++)
         if (strcmp(reply->log_options[i].key, key) == 0)
@@ -295,13 +294,12 @@ static const char *log_option(const struct reply_inspect *reply, const char *key
     return NULL;
 }
 
-/* What the Engine keeps of the log before it drops the oldest: `local` has bounds of its own (20 MB
- * × 5). */
-static int64_t log_bytes_max(const struct reply_inspect *reply)
+/* The driver `local` has bounds of its own (20 MB × 5). */
+int64_t container_log_bytes_max(const struct reply_inspect *reply)
 {
     bool is_json_file = strcmp(reply->log_driver, "json-file") == 0;
-    const char *size = log_option(reply, "max-size");
-    const char *files = log_option(reply, "max-file");
+    const char *size = container_log_option(reply, "max-size");
+    const char *files = container_log_option(reply, "max-file");
     int64_t bytes = is_json_file ? 0 : 20 << 20;
     long count = files ? strtol(files, NULL, 10) : is_json_file ? 1 : 5;
 
@@ -317,7 +315,7 @@ static int learn(struct container *c, const struct reply_inspect *reply)
     if (r < 0)
         return r;
     c->tty = reply->tty;
-    c->log_bytes_max = log_bytes_max(reply);
+    c->log_bytes_max = container_log_bytes_max(reply);
     c->driver_is_local = strcmp(reply->log_driver, "json-file") != 0;
     c->joiner.parts_lack_newline =
         c->driver_is_local &&
@@ -365,7 +363,7 @@ static void on_inspect_reply(void *ctx, int result, unsigned status, struct slic
     c->attempt = 0;
     if (c->wanted_if_ended_ns && !c->wanted)
         container_free(c); /* as if it had never been seen: it ended before our time */
-    else if (is_ignored(c))
+    else if (container_is_ignored(c->all->config, c->all->self_id, c->id, c->name))
         container_enter(c, CONTAINER_IGNORED);
     else
         container_go(c);

@@ -120,6 +120,22 @@ struct container {
     int64_t heard_at_mono_ns;
 };
 
+/** Whether the configuration says not to follow it. self_id: our own container's; NULL: none. */
+bool container_is_ignored(const struct config *config, const char *self_id, const char *id,
+                          const char *name);
+
+/** An option of its log driver (`max-size`), or NULL. Lives as long as the reply. */
+const char *container_log_option(const struct reply_inspect *reply, const char *key);
+
+/** What the Engine keeps of the log before it drops the oldest; 0: all of it. */
+int64_t container_log_bytes_max(const struct reply_inspect *reply);
+
+/** Whether reading that is so many bytes behind is in danger to lose some: half of what is kept. */
+static inline bool container_is_at_risk(int64_t log_bytes_max, double behind_bytes)
+{
+    return log_bytes_max > 0 && behind_bytes > (double)log_bytes_max / 2;
+}
+
 /** The container's fields of a log line. */
 #define LOG_CONTAINER(c)                                                                           \
     LOG_STR("container_id", (c)->id_short), LOG_STR("container_name", (c)->name ? (c)->name : "")

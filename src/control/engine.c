@@ -155,11 +155,11 @@ static const char *group_advice(const char *path)
     return text;
 }
 
-static const char *advice(const struct engine *e, int error)
+const char *engine_advice(const char *path, int error)
 {
     switch (-error) {
     case EACCES:
-        return group_advice(e->path);
+        return group_advice(path);
     case ENOENT:
         return "there is no such socket: is the Engine installed and running? (engine.url, "
                "DOCKER_HOST)";
@@ -188,7 +188,7 @@ static void engine_is_not_there(struct engine *e, int error)
         return;
     if (!e->said_unreachable)
         log_warn("Engine unreachable", LOG_STR("address", e->config->engine_url),
-                 LOG_STR("advice", advice(e, error)), LOG_ERRNO(error));
+                 LOG_STR("advice", engine_advice(e->path, error)), LOG_ERRNO(error));
     e->said_unreachable = true;
     ring_timer(e->ring, &e->retry_op, MAX(delay_ms, 1));
 }

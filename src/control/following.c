@@ -471,8 +471,9 @@ static void watch_risk(struct container *c, int64_t now)
 {
     double behind_s = (double)(clock_wall_ns() - c->newest_ts_ns) / (double)NSEC_PER_SEC;
     bool is_heard = now - c->heard_at_mono_ns < SILENT_NS;
-    bool at_risk = c->log_bytes_max > 0 && c->newest_ts_ns > 0 && is_heard && behind_s > 1 &&
-                   behind_s * splice_bytes_per_s(&c->history) > (double)c->log_bytes_max / 2;
+    bool at_risk =
+        c->newest_ts_ns > 0 && is_heard && behind_s > 1 &&
+        container_is_at_risk(c->log_bytes_max, behind_s * splice_bytes_per_s(&c->history));
 
     if (at_risk && !c->at_risk)
         log_warn("Reading is far behind, the Engine may drop lines before they are read",

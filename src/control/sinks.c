@@ -344,6 +344,13 @@ static int kafka_transport(struct sinks *s, const struct sink_config *c, struct 
     return r;
 }
 
+int sinks_transport(struct sinks *s, const struct sink_config *c, struct transport **ret, char *why,
+                    size_t why_size)
+{
+    return c->type == SINK_TYPE_KAFKA ? kafka_transport(s, c, ret, why, why_size)
+                                      : http_transport(s, c, ret, why, why_size);
+}
+
 static void on_reply(void *ctx, struct sink *sink, int64_t duration_ns)
 {
     struct sink_entry *entry = ctx;
@@ -381,8 +388,7 @@ static int open_remote(struct sinks *s, const struct sink_config *c)
     struct transport *transport;
     struct sink *sink;
     char why[256] = "";
-    int r = c->type == SINK_TYPE_KAFKA ? kafka_transport(s, c, &transport, why, sizeof why)
-                                       : http_transport(s, c, &transport, why, sizeof why);
+    int r = sinks_transport(s, c, &transport, why, sizeof why);
 
     if (r < 0)
         return say_why(c->name, why, r);
@@ -401,7 +407,7 @@ static int open_remote(struct sinks *s, const struct sink_config *c)
 
 /* ---- what they share ---- */
 
-static bool is_remote(const struct sink_config *c)
+bool sinks_is_remote(const struct sink_config *c)
 {
     return c->type != SINK_TYPE_FILE && c->type != SINK_TYPE_STDOUT;
 }
@@ -487,7 +493,7 @@ static int open_shared(struct sinks *s)
     int r;
 
     for (size_t i = 0; i < s->config->sinks_count; i++)
-        remote |= is_remote(&s->config->sinks[i]);
+        remote |= sinks_is_remote(&s->config->sinks[i]);
     if (!remote)
         return 0;
     r = open_spool(s);
@@ -524,8 +530,8 @@ int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
     if (config_has_output(config))
         r = open_output(s);
     for (size_t i = 0; r == 0 && i < config->sinks_count; i++)
-        r = is_remote(&config->sinks[i]) ? open_remote(s, &config->sinks[i])
-                                         : open_local(s, &config->sinks[i]);
+        r = sinks_is_remote(&config->sinks[i]) ? open_remote(s, &config->sinks[i])
+                                               : open_local(s, &config->sinks[i]);
     return r;
 }
 

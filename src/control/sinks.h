@@ -61,6 +61,17 @@ int sinks_positions_path(const struct config *config, char **ret);
 /** Where the dead letters lie, unless told otherwise: beside the positions. The same returns. */
 int sinks_dead_letters_path(const struct config *config, char **ret);
 
+/** Whether it sends to a receiver, and does not write files or our standard output. */
+bool sinks_is_remote(const struct sink_config *config);
+
+/**
+ * The transport of one sink that is remote. Of `s` only the configuration, the ring, the host and
+ * `http` (made when it is needed first) are looked at.
+ * returns: 0; a negative errno with the reason in `why`.
+ */
+int sinks_transport(struct sinks *s, const struct sink_config *config, struct transport **ret,
+                    char *why, size_t why_size);
+
 /** Opens all, with outboxes in `fanout`, which is not initialised yet. What can't be opened is
  * said. Returns 0 or a negative errno; sinks_destroy is due either way. */
 int sinks_open(struct sinks *s, struct ring *ring, const struct config *config,
