@@ -16,11 +16,14 @@
 #include "ringtail/control/daemon.h"
 #include "ringtail/io/ring_features.h"
 
+#include "doctor.h"
 #include "health.h"
 #include "stored.h"
 
 /* A health check of a container that takes longer counts as failed. */
 #define HEALTH_TIMEOUT_MS 5000
+/* Name servers and the Engine answer within that, or are found not to. */
+#define DOCTOR_TIMEOUT_MS 10000
 
 static const char usage[] =
     "Usage:\n"
@@ -30,6 +33,9 @@ static const char usage[] =
     "  ringtail health  ask the ringtail that runs with this configuration how it is (exit code "
     "0:\n"
     "                   all is well; 1: it is not, or does not answer; one line says why)\n"
+    "  ringtail doctor  examine this host, and say for each finding what to do (--json; exit code "
+    "1:\n"
+    "                   there is a problem)\n"
     "  ringtail spool   look at what waits on disk, and replay it (see ringtail spool --help)\n"
     "  ringtail dlq     look at what receivers have refused, and replay it (ringtail dlq --help)\n"
     "  ringtail options print the table of options as Markdown (docs/configuration.md)\n"
@@ -148,8 +154,8 @@ enum arg_kind {
     ARG_SINCE,
     ARG_BACKEND,
     ARG_VERBOSE,
-    ARG_JSON, /* from here on those of spool and dlq */
-    ARG_REMOVE,
+    ARG_JSON,   /* of doctor, too */
+    ARG_REMOVE, /* from here on those of spool and dlq */
     ARG_CONTAINER,
     ARG_SINK,
     ARG_FROM,
@@ -270,6 +276,7 @@ static void apply_arg(struct config *c, const struct arg *arg, struct option_pro
 struct overview {
     const char *command, *file;
     bool help, version, engine, verbose;
+    bool misused; /* the command line, whatever the configuration is */
     struct stored_query stored;
     const char *stored_arg; /* the last one that is only for spool and dlq */
 };
@@ -320,7 +327,7 @@ static void take_stored_arg(struct overview *o, const struct arg *arg)
         o->stored.sink = arg->value;
     if (arg->kind == ARG_FROM)
         o->stored.from = arg->value;
-    if (arg->kind >= ARG_JSON)
+    if (arg->kind >= ARG_REMOVE || (arg->kind == ARG_JSON && !o->stored_arg))
         o->stored_arg = arg->name;
 }
 
@@ -400,9 +407,13 @@ static void check_words(const struct overview *o, struct option_problems *proble
     if (o->verbose && (!o->command || strcmp(o->command, "check") != 0))
         option_problems_add(problems, "--verbose is for ringtail check");
     if (!is_stored(o)) {
-        if (o->stored_arg)
-            option_problems_add(problems, "%s is for ringtail spool and ringtail dlq",
-                                o->stored_arg);
+        bool is_doctors = o->command && strcmp(o->command, "doctor") == 0 && o->stored_arg &&
+                          strcmp(o->stored_arg, "--json") == 0;
+
+        if (o->stored_arg && !is_doctors)
+            option_problems_add(problems, "%s is for ringtail %sspool and ringtail dlq",
+                                o->stored_arg,
+                                strcmp(o->stored_arg, "--json") == 0 ? "doctor, ringtail " : "");
         return;
     }
     (void)snprintf(verb, sizeof verb, " %s ", q->verb ? q->verb : "");
@@ -421,7 +432,7 @@ static void check_words(const struct overview *o, struct option_problems *proble
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
-    static const char *const commands[] = {"run",     "check",   "health",
+    static const char *const commands[] = {"run",     "check",   "health", "doctor",
                                            "options", "metrics", "kernels"};
     const char *command = o->command ? o->command : "";
     bool known = false;
@@ -442,12 +453,15 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
     if (!known) {
         (void)fprintf(
             stderr,
-            "ringtail: %s%s%s (run, check, health, spool, dlq, options, metrics or kernels; "
-            "see ringtail --help)\n",
+            "ringtail: %s%s%s (run, check, health, doctor, spool, dlq, options, metrics or "
+            "kernels; see ringtail --help)\n",
             *command ? "unknown command \"" : "a command is missing", command,
             *command ? "\"" : "");
         return done(cli, EXIT_USAGE);
     }
+    /* A wrong configuration is a finding like any other. */
+    if (strcmp(command, "doctor") == 0 && !o->misused && !problems->out_of_memory)
+        return done(cli, doctor_run(&cli->config, problems, o->stored.json, DOCTOR_TIMEOUT_MS));
     if (problems->count > 0 || problems->out_of_memory)
         return done(cli, tell_problems(problems));
     (void)tell_problems(problems);
@@ -476,6 +490,7 @@ void cli_parse(struct cli *cli, int argc, char **argv)
         problems.out_of_memory = true;
     look_over(&o, argc, argv, &problems);
     check_words(&o, &problems);
+    o.misused = problems.count > 0;
     configure(&cli->config, &o, argc, argv, &problems);
     cli->command = decide(cli, &o, &problems);
     option_problems_finish(&problems);

@@ -450,7 +450,7 @@ static void test_spool_and_dlq_say_what_they_expect(void **state)
     expect_usage(o, "which file?", "dlq", "ls", "--output", "stdout");
     expect_usage(o, "unexpected argument \"more\"", "spool", "ls", "/nowhere", "more");
     expect_usage(o, "--json is for ls", "spool", "cat", "/nowhere", "--json");
-    expect_usage(o, "--json is for ringtail spool", "run", "--json");
+    expect_usage(o, "--json is for ringtail doctor, ringtail spool", "run", "--json");
     expect_usage(o, "--verbose is for ringtail check", "run", "--verbose");
     expect_usage(o, "--from is not for check", "spool", "check", "/nowhere", "--from", "1h");
     expect_usage(o, "--from: \"soon\" is no time", "spool", "cat", "/nowhere", "--from", "soon");
