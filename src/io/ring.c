@@ -98,6 +98,7 @@ static int create_with(const struct ring_backend *backend, const struct ring_opt
         return r;
     }
     ring->backend = backend;
+    ring->confine_error = -EOPNOTSUPP;
     r = backend->setup(ring, refusal);
     if (r < 0) {
         ring_destroy(ring);
@@ -446,6 +447,11 @@ const char *ring_backend_name(const struct ring *ring)
 const char *ring_backend_reason(const struct ring *ring)
 {
     return ring->reason;
+}
+
+int ring_confine_error(const struct ring *ring)
+{
+    return ring->confine_error;
 }
 
 const char *ring_describe(const struct ring *ring)

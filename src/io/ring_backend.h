@@ -88,6 +88,7 @@ struct ring {
     struct ring_options options;
     unsigned features; /* bits of enum ring_feature */
     bool can_pause;    /* nothing interrupts a pause, or makes it dearer */
+    int confine_error;
     bool stopping;
     bool saw_data, saw_full_buffer; /* in this pass */
 

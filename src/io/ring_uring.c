@@ -1,7 +1,8 @@
 /*
  * The io_uring backend of the ring.
  *
- * Owns the queues, the socket table and the kernel's view of the receive buffers.
+ * Owns the queues, the socket table and the kernel's view of the receive buffers. `opcodes` is all
+ * that it ever submits, and is what the kernel is told to accept.
  *
  * Facts about the kernel that the code leans on were measured on 6.18 and read in its sources:
  *  - A completion is decided by the operation's own result alone; its LINK_TIMEOUT's says nothing,
@@ -23,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "ringtail/base/clock.h"
 
@@ -30,6 +33,22 @@
 #define USER_DATA_IGNORED 0
 
 #define BUFFER_GROUP 1
+
+/* What each kind of operation is to the kernel: the one list of what is used. */
+static const uint8_t opcodes[OP_KIND_COUNT] = {
+    [OP_SOCKET] = IORING_OP_SOCKET,   [OP_CONNECT] = IORING_OP_CONNECT,
+    [OP_SEND] = IORING_OP_SEND,       [OP_RECV] = IORING_OP_RECV,
+    [OP_CLOSE] = IORING_OP_CLOSE,     [OP_TIMER] = IORING_OP_TIMEOUT,
+    [OP_OPEN] = IORING_OP_OPENAT2,    [OP_READ] = IORING_OP_READ,
+    [OP_WRITE] = IORING_OP_WRITE,     [OP_FSYNC] = IORING_OP_FSYNC,
+    [OP_RENAME] = IORING_OP_RENAMEAT, [OP_MKDIR] = IORING_OP_MKDIRAT,
+    [OP_UNLINK] = IORING_OP_UNLINKAT, [OP_STATX] = IORING_OP_STATX,
+};
+/* Those that go with operations of any kind. OP_NONE is no operation, and its opcode is none. */
+static const uint8_t opcodes_beside[] = {IORING_OP_LINK_TIMEOUT, IORING_OP_ASYNC_CANCEL};
+
+#define SQE_FLAGS_USED                                                                             \
+    (IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS)
 
 struct ring_uring {
     struct ring ring;
@@ -67,7 +86,7 @@ static int setup_queue(struct ring_uring *u)
     for (size_t i = 0; i < ARRAY_SIZE(ladder); i++) {
         struct io_uring_params params = {
             .flags = ladder[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
-                     IORING_SETUP_SUBMIT_ALL,
+                     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
             .cq_entries = u->ring.options.entries * 4,
         };
 
@@ -113,18 +132,15 @@ static int setup_buffers(struct ring_uring *u)
 
 static int check_operations(struct ring_uring *u)
 {
-    static const uint8_t needed[] = {
-        IORING_OP_SOCKET, IORING_OP_CONNECT,      IORING_OP_SEND,    IORING_OP_RECV,
-        IORING_OP_CLOSE,  IORING_OP_LINK_TIMEOUT, IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL,
-        IORING_OP_READ,   IORING_OP_WRITE,        IORING_OP_FSYNC,   IORING_OP_OPENAT2,
-        IORING_OP_STATX,  IORING_OP_RENAMEAT,     IORING_OP_MKDIRAT, IORING_OP_UNLINKAT,
-    };
     struct io_uring_probe *probe =
         calloc(1, sizeof *probe + IORING_OP_LAST * sizeof(struct io_uring_probe_op));
     int r = probe ? io_uring_register_probe(&u->uring, probe, IORING_OP_LAST) : -ENOMEM;
 
-    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(needed); i++)
-        if (!io_uring_opcode_supported(probe, needed[i]))
+    for (size_t i = OP_NONE + 1; r == 0 && i < ARRAY_SIZE(opcodes); i++)
+        if (!io_uring_opcode_supported(probe, opcodes[i]))
+            r = -EOPNOTSUPP;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(opcodes_beside); i++)
+        if (!io_uring_opcode_supported(probe, opcodes_beside[i]))
             r = -EOPNOTSUPP;
     free(probe);
     return r;
@@ -149,6 +165,43 @@ static void describe(struct ring *ring)
         if (f != RING_FEATURE_DEFER_TASKRUN && !ring_has(ring, (enum ring_feature)f))
             len += (size_t)snprintf(out + len, size - len, ", no %s",
                                     ring_feature_info((enum ring_feature)f)->name);
+}
+
+/* liburing has functions for what is asked here, but up to 2.3 does not export them. */
+static int register_here(const struct ring_uring *u, unsigned what, const void *arg, unsigned count)
+{
+    return syscall(SYS_io_uring_register, u->uring.ring_fd, what, arg, count) < 0 ? -errno : 0;
+}
+
+/*
+ * From here on the kernel takes these operations and no others, for whoever holds the ring; of
+ * what can be registered only the last step of its end. It has to be said before the ring is
+ * enabled.
+ */
+static int confine(struct ring_uring *u)
+{
+    struct io_uring_restriction all[OP_KIND_COUNT + ARRAY_SIZE(opcodes_beside) + 2] = {0};
+    unsigned count = 0;
+
+    for (size_t i = OP_NONE + 1; i < ARRAY_SIZE(opcodes); i++)
+        all[count++] = (struct io_uring_restriction){
+            .opcode = IORING_RESTRICTION_SQE_OP,
+            .sqe_op = opcodes[i],
+        };
+    for (size_t i = 0; i < ARRAY_SIZE(opcodes_beside); i++)
+        all[count++] = (struct io_uring_restriction){
+            .opcode = IORING_RESTRICTION_SQE_OP,
+            .sqe_op = opcodes_beside[i],
+        };
+    all[count++] = (struct io_uring_restriction){
+        .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+        .sqe_flags = SQE_FLAGS_USED,
+    };
+    all[count++] = (struct io_uring_restriction){
+        .opcode = IORING_RESTRICTION_REGISTER_OP,
+        .register_op = IORING_UNREGISTER_RING_FDS,
+    };
+    return register_here(u, IORING_REGISTER_RESTRICTIONS, all, count);
 }
 
 static int uring_setup(struct ring *ring, struct ring_refusal *refusal)
@@ -178,6 +231,13 @@ static int uring_setup(struct ring *ring, struct ring_refusal *refusal)
     set_feature(u, RING_FEATURE_RING_FD, io_uring_register_ring_fd(&u->uring) == 1);
     set_feature(u, RING_FEATURE_WORKERS_MAX,
                 io_uring_register_iowq_max_workers(&u->uring, workers) == 0);
+    if (ring->options.confined)
+        ring->confine_error = confine(u); /* whoever asked for it decides what that means */
+    r = register_here(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (r < 0) {
+        ring_refusal_explain(refusal, r, "the ring can't be enabled");
+        return r;
+    }
     describe(ring);
     return 0;
 }
@@ -285,6 +345,13 @@ static void set_timespec(struct op *op, int64_t ms)
     memcpy(op->scratch, &ts, sizeof ts);
 }
 
+/* An entry that is not what the tables say a confined ring would refuse. */
+static void finish_entry(struct io_uring_sqe *sqe, uint8_t opcode, uint64_t user_data)
+{
+    assert(sqe->opcode == opcode && (sqe->flags & ~SQE_FLAGS_USED) == 0);
+    sqe->user_data = user_data;
+}
+
 /* Links `sqe` to a timeout, whose own completion is of no interest. */
 static void link_timeout(struct ring_uring *u, struct op *op, struct io_uring_sqe *sqe,
                          int64_t timeout_ms)
@@ -297,7 +364,7 @@ static void link_timeout(struct ring_uring *u, struct op *op, struct io_uring_sq
     io_uring_prep_link_timeout(timeout, (struct __kernel_timespec *)(void *)op->scratch, 0);
     if (ring_has(&u->ring, RING_FEATURE_CQE_SKIP))
         timeout->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    timeout->user_data = USER_DATA_IGNORED;
+    finish_entry(timeout, IORING_OP_LINK_TIMEOUT, USER_DATA_IGNORED);
 }
 
 static void uring_receive(struct ring *ring, struct op *op)
@@ -308,7 +375,7 @@ static void uring_receive(struct ring *ring, struct op *op)
     io_uring_prep_recv(sqe, op->target, NULL, ring->options.buffer_bytes, 0);
     sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
-    sqe->user_data = (uint64_t)(uintptr_t)op;
+    finish_entry(sqe, opcodes[OP_RECV], (uint64_t)(uintptr_t)op);
     if (op_timeout_ms(op) > 0)
         link_timeout(u, op, sqe, op_timeout_ms(op));
 }
@@ -393,7 +460,7 @@ static void uring_start(struct ring *ring, struct op *op, const union op_args *a
     struct io_uring_sqe *sqe = take_entries(u, linked ? 2 : 1);
 
     prepare(op, sqe, args, timeout_ms);
-    sqe->user_data = (uint64_t)(uintptr_t)op;
+    finish_entry(sqe, opcodes[op->kind], (uint64_t)(uintptr_t)op);
     if (linked)
         link_timeout(u, op, sqe, timeout_ms);
 }
@@ -406,7 +473,7 @@ static void uring_cancel(struct ring *ring, struct op *op)
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
     if (ring_has(&u->ring, RING_FEATURE_CQE_SKIP))
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    sqe->user_data = USER_DATA_IGNORED;
+    finish_entry(sqe, IORING_OP_ASYNC_CANCEL, USER_DATA_IGNORED);
 }
 
 static void uring_give_back(struct ring *ring, unsigned buffer)

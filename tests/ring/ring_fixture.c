@@ -194,6 +194,7 @@ void fixture_open(struct ring_fixture *f, const struct ring_options *options)
     struct ring_refusal refusal = {0};
 
     chosen.backend = test_backend();
+    chosen.confined = true; /* so that what is forgotten in its list fails a test */
     *f = (struct ring_fixture){.addr.sun_family = AF_UNIX};
     f->fds_before = count_fds();
     strcpy(f->dir, "/tmp/ringtail-test-XXXXXX");
@@ -208,6 +209,8 @@ void fixture_open(struct ring_fixture *f, const struct ring_options *options)
     assert_int_equal(0, listen(f->listener, 64));
     if (ring_create(&chosen, &f->ring, &refusal) < 0)
         fail_msg("ring_create: %s", refusal.reason);
+    assert_int_equal(test_backend() == RING_BACKEND_EPOLL ? -EOPNOTSUPP : 0,
+                     ring_confine_error(f->ring));
     memcpy(f->in_flight_before, ring_stats_get(f->ring)->in_flight, sizeof f->in_flight_before);
 }
 

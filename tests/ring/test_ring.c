@@ -1,6 +1,7 @@
 /* io/ring.h, operation by operation: what each gives, how it is cancelled, and who is woken. */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -924,6 +927,81 @@ static void test_the_ring_says_what_it_is(void **state)
     }
 }
 
+/* The descriptor of the only ring of this process. */
+static int find_ring_fd(void)
+{
+    char path[64], target[64];
+
+    for (int fd = 3; fd < 1024; fd++) {
+        ssize_t len;
+
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        len = readlink(path, target, sizeof target);
+        if (len > 0 && slice_eq_str(slice_of(target, (size_t)len), "anon_inode:[io_uring]"))
+            return fd;
+    }
+    return -1;
+}
+
+/* Submits an operation past the ring's own functions, as somebody would who has got into the
+ * process, and returns its result. Nothing else can be done with the ring after. */
+static int submit_raw(int fd, const struct io_uring_params *like, uint8_t opcode)
+{
+    size_t cq_bytes = like->cq_off.cqes + like->cq_entries * sizeof(struct io_uring_cqe);
+    char *rings = mmap(NULL, cq_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *sqes = mmap(NULL, like->sq_entries * sizeof *sqes, PROT_READ | PROT_WRITE,
+                                     MAP_SHARED, fd, IORING_OFF_SQES);
+    const struct io_uring_cqe *cqes;
+    unsigned tail;
+    int res;
+
+    assert_true(rings != MAP_FAILED && sqes != MAP_FAILED);
+    cqes = (const void *)(rings + like->cq_off.cqes);
+    memset(sqes, 0, sizeof *sqes);
+    sqes[0].opcode = opcode;
+    tail = 1;
+    memcpy(rings + like->sq_off.tail, &tail, sizeof tail);
+    assert_int_equal(
+        1, syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, (size_t)0));
+    memcpy(&tail, rings + like->cq_off.tail, sizeof tail);
+    assert_int_equal(1, tail);
+    res = cqes[0].res;
+    (void)munmap(sqes, like->sq_entries * sizeof *sqes);
+    (void)munmap(rings, cq_bytes);
+    return res;
+}
+
+static void test_a_confined_ring_takes_no_other_operation(void **state)
+{
+    struct ring_options options = {.backend = RING_BACKEND_IO_URING,
+                                   .entries = 64,
+                                   .sockets_max = 16,
+                                   .buffers_count = 4,
+                                   .buffer_bytes = 4096};
+
+    if (test_backend() == RING_BACKEND_EPOLL)
+        skip();
+    for (unsigned i = 0; i < 2; i++) {
+        /* One like it, to learn where things are. */
+        struct io_uring_params like = {.flags = IORING_SETUP_CQSIZE,
+                                       .cq_entries = options.entries * 4};
+        struct ring_refusal refusal;
+        struct ring *ring;
+        long fd = syscall(SYS_io_uring_setup, options.entries, &like);
+
+        assert_true(fd >= 0);
+        (void)close((int)fd);
+        options.confined = i == 1;
+        assert_int_equal(0, ring_create(&options, &ring, &refusal));
+        fd = find_ring_fd();
+        assert_int_equal(options.confined ? -EACCES : 0, submit_raw((int)fd, &like, IORING_OP_NOP));
+        /* Nor anything else of what can be registered. */
+        assert_int_equal(options.confined ? -1 : 0,
+                         syscall(SYS_io_uring_register, fd, IORING_UNREGISTER_FILES, NULL, 0));
+        ring_destroy(ring);
+    }
+}
+
 static void test_nothing_is_made_or_left_by_destroying_nothing(void **state)
 {
     assert_null(ring_destroy(NULL));
@@ -970,6 +1048,7 @@ int main(void)
         RING_TEST(test_a_full_device_is_enospc),
         RING_TEST(test_a_waiting_read_of_a_pipe_can_be_cancelled),
         RING_TEST(test_the_ring_says_what_it_is),
+        cmocka_unit_test(test_a_confined_ring_takes_no_other_operation),
         cmocka_unit_test(test_every_kind_of_operation_has_a_name),
         cmocka_unit_test(test_nothing_is_made_or_left_by_destroying_nothing),
     };

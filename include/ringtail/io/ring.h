@@ -95,6 +95,7 @@ struct ring_options {
      * threads. 0: the kernel's choice, and four for each processor with epoll. */
     unsigned workers_max;
     int64_t batch_pause_us; /* sleep outside the ring after a pass that found work; 0: never */
+    bool confined;          /* the kernel is to refuse every operation but those of op_kind */
 };
 
 /** Why there is no ring of a kind, for the one message that a person reads. */
@@ -218,5 +219,8 @@ const struct ring_stats *ring_stats_get(struct ring *ring);
 const char *ring_backend_name(const struct ring *ring);
 /** Of io_uring what it can do; of epoll why it is not io_uring. For people. */
 const char *ring_backend_reason(const struct ring *ring);
+/** How options.confined went: 0, or a negative errno and the ring is as open as any; -EOPNOTSUPP
+ * with epoll, where a filter of system calls does the same. */
+int ring_confine_error(const struct ring *ring);
 /** "io_uring (single issuer, …)", "epoll (io_uring refused: …)": both in one, for the log. */
 const char *ring_describe(const struct ring *ring);
