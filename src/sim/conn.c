@@ -873,6 +873,7 @@ static void request_remember(struct conn *k, struct slice method)
     snprintf(entry->target, sizeof entry->target, "%s", k->req.target);
     sim->stats.requests[SIM_REQUEST_ANY]++;
     sim->stats.requests[k->req.kind]++;
+    sim->stats.requests_not_get += !slice_eq_str(method, "GET");
     if (k->req.container && k->req.kind == SIM_REQUEST_INSPECT)
         k->req.container->stats.inspect_requests++;
     if (k->req.container && k->req.kind == SIM_REQUEST_LOGS)

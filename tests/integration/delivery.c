@@ -43,13 +43,13 @@ int delivery_teardown(void **state)
 {
     struct delivery *d = *state;
     void *world = d->world;
+    int r = world_teardown(&world);
 
-    (void)world_teardown(&world);
     for (size_t i = 0; i < DELIVERY_SINKS; i++)
         receiver_stop(&d->receivers[i]);
     ledger_destroy(d->ledger);
     free(d);
-    return 0;
+    return r;
 }
 
 /* ---- ringtail ---- */

@@ -419,7 +419,7 @@ static void test_any_schedule_ends_with_what_was_written(void **state)
 
         fprintf(stderr, "RINGTAIL_TEST_SEED=%ju\n", (uintmax_t)seed);
         play(*w, seed);
-        world_teardown(state);
+        assert_int_equal(0, world_teardown(state));
         assert_int_equal(0, world_setup(state));
     }
     (*(struct world **)state)->passed = true;

@@ -46,9 +46,20 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
+/* Of every test: ringtail looks at the Engine and changes nothing. */
+static bool sent_only_get(struct world *w)
+{
+    uint64_t others = w->sim ? world_stats(w).requests_not_get : 0;
+
+    if (others > 0)
+        fprintf(stderr, "the Engine got %ju requests that are no GET\n", (uintmax_t)others);
+    return others == 0;
+}
+
 int world_teardown(void **state)
 {
     struct world *w = *state;
+    bool good = sent_only_get(w);
 
     if (!w->passed && w->ringtail.pid > 0)
         ringtail_proc_print_tail(&w->ringtail);
@@ -61,7 +72,7 @@ int world_teardown(void **state)
     }
     (void)nftw(w->dir, remove_one, 32, FTW_DEPTH | FTW_PHYS);
     free(w);
-    return 0;
+    return good ? 0 : -1;
 }
 
 void world_fail_at(struct world *w, const char *file, int line, const char *fmt, ...)

@@ -349,6 +349,7 @@ int sim_listen_full(struct sim *sim, bool on);
 
 struct sim_stats {
     uint64_t requests[SIM_REQUEST_KINDS_COUNT]; /* [SIM_REQUEST_ANY]: the sum */
+    uint64_t requests_not_get;                  /* of any other method, which change something */
     uint64_t connections_accepted;
     uint64_t connections_now;
     uint64_t follows_now; /* logs?follow=1 responses that are open, stalled ones included */

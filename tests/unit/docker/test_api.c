@@ -124,6 +124,28 @@ static void test_requests_are_appended(void **state)
     buf_finish(&b);
 }
 
+static void test_get_is_the_only_method(void **state)
+{
+    struct api_logs_query q = {.follow = true, .tail = -1};
+    struct buf b = {0};
+    unsigned count = 0;
+
+    assert_int_equal(0, api_request_ping(&b));
+    assert_int_equal(0, api_request_version(&b, v141));
+    assert_int_equal(0, api_request_list(&b, v141, true));
+    assert_int_equal(0, api_request_inspect(&b, v141, slice_str(ID)));
+    assert_int_equal(0, api_request_logs(&b, v141, slice_str(ID), &q));
+    assert_int_equal(0, api_request_events(&b, v141, 0));
+    for (const char *at = buf_cstr(&b), *end; *at; at = end + 4) {
+        assert_memory_equal("GET /", at, 5);
+        end = strstr(at, "\r\n\r\n"); /* there are no bodies */
+        assert_non_null(end);
+        count++;
+    }
+    assert_int_equal(6, count);
+    buf_finish(&b);
+}
+
 static void test_an_id_that_is_none_never_gets_into_a_request(void **state)
 {
     static const char *const bad[] = {
@@ -218,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_logs_are_asked_for_with_both_streams_and_timestamps),
         cmocka_unit_test(test_events_are_filtered_by_json_in_the_query),
         cmocka_unit_test(test_requests_are_appended),
+        cmocka_unit_test(test_get_is_the_only_method),
         cmocka_unit_test(test_an_id_that_is_none_never_gets_into_a_request),
         cmocka_unit_test(test_versions_are_parsed),
         cmocka_unit_test(test_versions_are_ordered_by_number),

@@ -174,6 +174,7 @@ static void test_heads_are_those_of_the_recordings(void **state)
         {"logs-tty", "GET", "/containers/tty/logs?stdout=1&stderr=1"},
     };
     struct fixture *f = *state;
+    struct sim_stats stats;
 
     for (size_t e = 0; e < ARRAY_SIZE(engines); e++) {
         struct sim_container *going;
@@ -214,6 +215,8 @@ static void test_heads_are_those_of_the_recordings(void **state)
             reply_finish(&r);
             client_close(&c);
         }
+        sim_get_stats(f->sim, &stats);
+        assert_int_equal(1, stats.requests_not_get); /* the HEAD */
     }
 }
 
