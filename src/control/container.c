@@ -356,7 +356,8 @@ static void on_inspect_reply(void *ctx, int result, unsigned status, struct slic
             engine_doubt(c->all->engine);
         else
             log_warn("Container could not be inspected", LOG_CONTAINER(c),
-                     LOG_INT("status", status), LOG_ERRNO(r));
+                     LOG_INT("status", status), LOG_STR("reason", engine_refusal(status, "")),
+                     LOG_ERRNO(r));
         container_back_off(c);
         return;
     }

@@ -35,7 +35,7 @@ static void on_list_reply(void *ctx, int result, unsigned status, struct slice b
             engine_doubt(d->engine);
         else
             log_warn("Containers could not be listed", LOG_INT("status", status),
-                     LOG_STR("reason", message), LOG_ERRNO(r));
+                     LOG_STR("reason", engine_refusal(status, message)), LOG_ERRNO(r));
         return; /* the next interval tries again */
     }
     containers_listing_take(d->containers, &list);
@@ -129,6 +129,8 @@ static int on_events_head(void *ctx, const struct http_head *head)
     struct discovery *d = ctx;
 
     d->events_status = head->status;
+    if (engine_is_out_of_reach(head->status))
+        return -EHOSTUNREACH;
     if (head->status != 200)
         return -EPROTO;
     d->subscriptions++;
@@ -192,7 +194,8 @@ static void on_events_closed(void *ctx, int result)
     if (result == -EPROTO) {
         if (!d->events_refusal_said)
             log_warn("Engine refuses its events, relying on listings",
-                     LOG_INT("status", d->events_status));
+                     LOG_INT("status", d->events_status),
+                     LOG_STR("reason", engine_refusal(d->events_status, "")));
         d->events_refusal_said = true;
     } else {
         engine_doubt(d->engine);

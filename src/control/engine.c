@@ -43,6 +43,8 @@ static void call_on_closed(void *ctx, int result)
     struct engine *e = call->engine;
     struct buf body = call->body;
 
+    if (result == 0 && engine_is_out_of_reach(call->status))
+        result = -EHOSTUNREACH;
     call->exchange = NULL;
     call->body = (struct buf){0};
     call->active = false;
@@ -155,6 +157,14 @@ static const char *group_advice(const char *path)
     return text;
 }
 
+const char *engine_refusal(unsigned status, const char *said)
+{
+    return status == 403
+               ? "a proxy in front of the Engine refuses it: ringtail needs GET of _ping, "
+                 "version, events and containers, and nothing else"
+               : said;
+}
+
 const char *engine_advice(const char *path, int error)
 {
     switch (-error) {
@@ -169,8 +179,10 @@ const char *engine_advice(const char *path, int error)
         return "the Engine speaks no API version that ringtail does (1.24 to 1.54)";
     case EBADMSG:
         return "what answers does not speak the Engine API";
+    case EHOSTUNREACH:
+        return "a proxy answers, and can't reach the Engine: is the Engine running?";
     case EPROTO:
-        return "the Engine refused to tell its version";
+        return engine_refusal(e->ask.status, "the Engine refused to tell its version");
     default:
         return "waiting for it";
     }

@@ -90,6 +90,17 @@ void engine_doubt(struct engine *e);
 void engine_call_start(struct engine *e, struct engine_call *call, struct buf *request,
                        engine_reply_fn on_reply, void *ctx);
 
+/** 502 to 504: not the Engine's answer, but a proxy's that can't reach it. As good as a lost
+ * connection. */
+static inline bool engine_is_out_of_reach(unsigned status)
+{
+    return status >= 502 && status <= 504;
+}
+
+/** Why a request was refused: what was said with it, or, where only a proxy between us and the
+ * Engine refuses like that, what has to be allowed. */
+const char *engine_refusal(unsigned status, const char *said);
+
 /** Options that every exchange with this Engine shares. */
 struct http_options engine_http_options(const struct engine *e);
 

@@ -129,7 +129,7 @@ static void refused(struct container *c, const struct stream_end *end)
     /* The second time, nothing has come to say that it is going: then it is worth a word, too. */
     if ((!going || c->refusals > 1) && !c->refusal_said) {
         log_warn("Log unreadable", LOG_CONTAINER(c), LOG_INT("status", end->status),
-                 LOG_STR("reason", end->message),
+                 LOG_STR("reason", engine_refusal(end->status, end->message)),
                  LOG_STR("again", for_good ? "at the container's next start" : "later"));
         c->refusal_said = true;
     }

@@ -75,6 +75,8 @@ static int on_head(void *ctx, const struct http_head *head)
     struct stream *s = ctx;
 
     s->status = head->status;
+    if (engine_is_out_of_reach(s->status))
+        return -EHOSTUNREACH;
     if (s->status != 200)
         return 0;
     s->open = true;
