@@ -109,6 +109,11 @@ void ledger_say_many(struct ledger *l, struct sim_container *c, const char *what
     }
 }
 
+size_t ledger_count(const struct ledger *l)
+{
+    return l->count;
+}
+
 bool ledger_line(const struct ledger *l, size_t n, struct ledger_line *ret)
 {
     const struct entry *e = &l->entries[n];
@@ -247,7 +252,7 @@ static struct told *told_of(struct ndjson_check *check, struct told **known, siz
 }
 
 /* 1: met; 0: lines are missing; -EBADMSG: something is there that was not written. */
-static int look(struct ledger *l, const char **ret_why)
+static int look_at(const struct ledger *l, const char *path, const char **ret_why)
 {
     static char why[1024];
     struct ndjson_check *check;
@@ -258,8 +263,7 @@ static int look(struct ledger *l, const char **ret_why)
     size_t count = 0;
     int r;
 
-    join(l);
-    check = ndjson_check_create(l->joined);
+    check = ndjson_check_create(path);
     for (size_t i = 0; i < l->count; i++) {
         const struct entry *e = &l->entries[i];
 
@@ -283,9 +287,20 @@ static int look(struct ledger *l, const char **ret_why)
     return r < 0 ? -EBADMSG : why[0] == '\0';
 }
 
+static int look(struct ledger *l, const char **ret_why)
+{
+    join(l);
+    return look_at(l, l->joined, ret_why);
+}
+
 bool ledger_is_met(struct ledger *l, const char **ret_why)
 {
     return look(l, ret_why) > 0;
+}
+
+bool ledger_is_met_by(const struct ledger *l, const char *path, const char **ret_why)
+{
+    return look_at(l, path, ret_why) > 0;
 }
 
 void ledger_wait(struct ledger *l)

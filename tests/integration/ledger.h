@@ -39,11 +39,16 @@ struct ledger_line {
     struct slice bytes;
 };
 
+size_t ledger_count(const struct ledger *l);
+
 /** The nth line, from 0, in the order in which they were added. False: there are fewer. */
 bool ledger_line(const struct ledger *l, size_t n, struct ledger_line *ret);
 
 /** Whether the output is all of it, exactly; else *ret_why (static) says what is not. */
 bool ledger_is_met(struct ledger *l, const char **ret_why);
+
+/** Whether records that are somewhere else, in one file or a directory, are. */
+bool ledger_is_met_by(const struct ledger *l, const char *path, const char **ret_why);
 
 /** Waits for that while ringtail runs. Fails the test. */
 void ledger_wait(struct ledger *l);

@@ -17,12 +17,19 @@
 
 int receiver_start(struct receiver *r, const char *const *arguments)
 {
-    const char *argv[ARGUMENTS_MAX + 4] = {"python3", RECEIVER_PY};
-    char line[256];
+    return receiver_start_program(r, "python3", "receiver.py", arguments);
+}
+
+int receiver_start_program(struct receiver *r, const char *interpreter, const char *program,
+                           const char *const *arguments)
+{
+    char line[256], path[512];
+    const char *argv[ARGUMENTS_MAX + 4] = {interpreter, path};
     size_t len = 0, count = 2;
     unsigned port, control_port;
     ssize_t n;
 
+    (void)snprintf(path, sizeof path, "%s/%s", RECEIVERS, program);
     for (size_t i = 0; arguments && arguments[i] && i < ARGUMENTS_MAX; i++)
         argv[count++] = arguments[i];
     r->pid = child_start(argv, NULL, &r->output);

@@ -1,6 +1,6 @@
 /*
- * tests/support/receivers/receiver.py as a child process: where it listens, and its control port.
- * What it can do is said at its beginning.
+ * tests/support/receivers/receiver.py, or another program of that directory, as a child process:
+ * where it listens, and its control port. What each can do is said at its beginning.
  */
 #pragma once
 
@@ -18,6 +18,10 @@ struct receiver {
 /** Starts it with these further arguments (NULL at the end; may be NULL), and waits until it is
  * ready. Returns 0; -1 when there is none (python3 is missing, say). */
 int receiver_start(struct receiver *r, const char *const *arguments);
+
+/** The same of a program that is run by `interpreter`, and of the directory's. */
+int receiver_start_program(struct receiver *r, const char *interpreter, const char *program,
+                           const char *const *arguments);
 
 void receiver_stop(struct receiver *r);
 
