@@ -338,7 +338,7 @@ void doctor_check_engine(struct doctor *d)
     }
     if (reply.status != 200) {
         doctor_find(d, DOCTOR_PROBLEM, "ping", "%s answers with status %u", path, reply.status);
-        doctor_advise(d, "%s", engine_advice(path, -EPROTO));
+        doctor_advise(d, "%s", engine_refusal(reply.status, "look at the Engine's log"));
     } else {
         doctor_find(d, DOCTOR_OK, "ping", "%s answers within %" PRId64 " ms", path,
                     reply.took_ns / NSEC_PER_MSEC + 1);

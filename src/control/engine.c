@@ -181,8 +181,6 @@ const char *engine_advice(const char *path, int error)
         return "what answers does not speak the Engine API";
     case EHOSTUNREACH:
         return "a proxy answers, and can't reach the Engine: is the Engine running?";
-    case EPROTO:
-        return engine_refusal(e->ask.status, "the Engine refused to tell its version");
     default:
         return "waiting for it";
     }
@@ -200,7 +198,11 @@ static void engine_is_not_there(struct engine *e, int error)
         return;
     if (!e->said_unreachable)
         log_warn("Engine unreachable", LOG_STR("address", e->config->engine_url),
-                 LOG_STR("advice", engine_advice(e->path, error)), LOG_ERRNO(error));
+                 LOG_STR("advice", error == -EPROTO
+                                       ? engine_refusal(e->ask.status,
+                                                        "the Engine refused to tell its version")
+                                       : engine_advice(e->path, error)),
+                 LOG_ERRNO(error));
     e->said_unreachable = true;
     ring_timer(e->ring, &e->retry_op, MAX(delay_ms, 1));
 }

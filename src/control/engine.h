@@ -79,7 +79,7 @@ static inline bool engine_is_up(const struct engine *e)
     return e->state == ENGINE_UP;
 }
 
-/** What to do about an Engine that is not there or not usable: -EACCES, -ENOENT, -EPROTO and others
+/** What to do about an Engine that is not there or not usable: -EACCES, -ENOENT and others
  * of the socket at `path`. Good until the next call. */
 const char *engine_advice(const char *path, int error);
 
