@@ -305,7 +305,7 @@ bool ledger_is_met_by(const struct ledger *l, const char *path, const char **ret
 
 void ledger_wait(struct ledger *l)
 {
-    int64_t until_ns = clock_mono_ns() + WORLD_TIMEOUT_MS * NSEC_PER_MSEC;
+    int64_t until_ns = clock_mono_ns() + world_timeout_ms() * NSEC_PER_MSEC;
     struct timespec pause = {.tv_nsec = LOOK_MS * NSEC_PER_MSEC};
     unsigned wrong = 0;
     const char *why;
@@ -318,7 +318,7 @@ void ledger_wait(struct ledger *l)
         if (ringtail_proc_poll(&l->world->ringtail))
             world_fail(l->world, "ringtail ended with %d: %s", l->world->ringtail.code, why);
         if (clock_mono_ns() > until_ns)
-            world_fail(l->world, "waited %d s: %s", WORLD_TIMEOUT_MS / 1000, why);
+            world_fail(l->world, "waited %d s: %s", world_timeout_ms() / 1000, why);
         nanosleep(&pause, NULL);
     }
 }

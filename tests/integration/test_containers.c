@@ -77,7 +77,7 @@ static void test_events_of_others_are_ignored(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
         struct speaker *s;
 
-        assert_int_equal(0, sim_wait_event_streams(w->sim, 1, WORLD_TIMEOUT_MS));
+        assert_int_equal(0, sim_wait_event_streams(w->sim, 1, world_timeout_ms()));
         assert_int_equal(0, sim_emit_event(w->sim, events[i], sim_now_ns(w->sim)));
         s = world_speaker(w, NULL);
         say_many(s, "line", 3);

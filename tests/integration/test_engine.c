@@ -211,7 +211,7 @@ static void test_an_events_stream_that_is_cut_is_taken_up_again(void **state)
     for (unsigned i = 0; i < 5; i++) {
         assert_int_equal(1, sim_events_cut(w->sim));
         say_many(world_speaker(w, NULL), "meanwhile", 3);
-        assert_int_equal(0, sim_wait_event_streams(w->sim, 1, WORLD_TIMEOUT_MS));
+        assert_int_equal(0, sim_wait_event_streams(w->sim, 1, world_timeout_ms()));
         say_many(world_speaker(w, NULL), "after", 3);
         world_wait_all(w);
     }

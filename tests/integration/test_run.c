@@ -377,7 +377,7 @@ static void test_sigterm_at_any_moment_of_the_start(void **state)
         world_run(w);
         world_wait_more_requests(w, SIM_REQUEST_ANY, n);
         world_stop_early(w);
-        assert_int_equal(0, sim_wait_connections_at_most(w->sim, 0, WORLD_TIMEOUT_MS));
+        assert_int_equal(0, sim_wait_connections_at_most(w->sim, 0, world_timeout_ms()));
     }
 }
 

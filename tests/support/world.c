@@ -17,6 +17,13 @@
 
 #define POLL_MS 5
 
+int world_timeout_ms(void)
+{
+    const char *text = getenv("RINGTAIL_TEST_PATIENCE");
+
+    return 60000 * (text ? MAX((int)strtol(text, NULL, 10), 1) : 1);
+}
+
 int world_setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -345,7 +352,7 @@ char *world_stdout(struct world *w)
 void world_wait(struct world *w, const char *what, bool (*pred)(struct world *w, void *ctx),
                 void *ctx)
 {
-    int64_t until_ns = clock_mono_ns() + WORLD_TIMEOUT_MS * NSEC_PER_MSEC;
+    int64_t until_ns = clock_mono_ns() + world_timeout_ms() * NSEC_PER_MSEC;
     struct timespec pause = {.tv_nsec = POLL_MS * NSEC_PER_MSEC};
 
     for (;;) {
@@ -355,7 +362,7 @@ void world_wait(struct world *w, const char *what, bool (*pred)(struct world *w,
         if (ringtail_proc_poll(&w->ringtail) && !pred(w, ctx))
             world_fail(w, "ringtail ended with %d before there was %s", w->ringtail.code, what);
         if (clock_mono_ns() > until_ns)
-            world_fail(w, "waited %d s for %s", WORLD_TIMEOUT_MS / 1000, what);
+            world_fail(w, "waited %d s for %s", world_timeout_ms() / 1000, what);
         nanosleep(&pause, NULL);
     }
 }
@@ -367,7 +374,7 @@ static bool all_there(struct world *w, void *ctx)
 
 void world_wait_all(struct world *w)
 {
-    int64_t until_ns = clock_mono_ns() + WORLD_TIMEOUT_MS * NSEC_PER_MSEC;
+    int64_t until_ns = clock_mono_ns() + world_timeout_ms() * NSEC_PER_MSEC;
     struct timespec pause = {.tv_nsec = POLL_MS * NSEC_PER_MSEC};
     const char *why = "";
 
@@ -384,7 +391,7 @@ void world_wait_all(struct world *w)
             return;
         }
         if (clock_mono_ns() > until_ns)
-            world_fail(w, "waited %d s: %s", WORLD_TIMEOUT_MS / 1000, why);
+            world_fail(w, "waited %d s: %s", world_timeout_ms() / 1000, why);
         nanosleep(&pause, NULL);
     }
 }

@@ -3,7 +3,7 @@
  * child, and a check that knows what every container was made to say.
  *
  * Tests wait for what they want to see. Nothing here takes an amount of time for a proof; a wait
- * that lasts WORLD_TIMEOUT_MS has failed, and shows the end of ringtail's log.
+ * that lasts world_timeout_ms() has failed, and shows the end of ringtail's log.
  */
 #pragma once
 
@@ -20,10 +20,6 @@
 #include "ringtail/sim/sim.h"
 #include "support/ndjson_check.h"
 #include "support/ringtail_proc.h"
-
-#ifndef WORLD_TIMEOUT_MS
-#define WORLD_TIMEOUT_MS 60000 /* sanitizers and a busy machine are slow */
-#endif
 
 struct world {
     char dir[64];
@@ -44,6 +40,10 @@ struct speaker {
     struct told *told;
     bool tty;
 };
+
+/** A minute, as sanitizers and a busy machine are slow, times the number in RINGTAIL_TEST_PATIENCE,
+ * for a machine that is emulated. */
+int world_timeout_ms(void);
 
 /* cmocka's fixtures: an empty directory, and everything ended and removed. */
 int world_setup(void **state);
