@@ -82,7 +82,8 @@ struct container {
     bool removed;     /* the Engine does not have it any more */
     bool catching_up; /* the follow has ended: one request more, without follow */
     bool refusal_said;
-    bool mark; /* seen in the listing under way */
+    bool mark;    /* seen in the listing under way */
+    bool renamed; /* since that was asked for, so that its name may be the one before */
     /* Found when it had ended already: wanted if that was not before; 0: it was found otherwise. */
     int64_t wanted_if_ended_ns;
     /* Wall clock: of what was written before, nothing is left to read once it is IDLE. */

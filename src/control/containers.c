@@ -91,17 +91,25 @@ void containers_mention(struct containers *all, const char *id, enum container_m
     }
 }
 
-void containers_rename(struct containers *all, const char *id, const char *name)
+static void take_name(struct containers *all, struct container *c, const char *name)
 {
-    struct container *c = find(all, id);
-
-    if (!c || !c->inspected || !c->name || strcmp(c->name, name) == 0 || name[0] == '\0')
+    if (!c->inspected || !c->name || strcmp(c->name, name) == 0 || name[0] == '\0')
         return;
     if (container_set_source(c, name, c->image) < 0) {
         log_error("Container's new name not taken over", LOG_CONTAINER(c), LOG_ERRNO(-ENOMEM));
         return;
     }
     meters_container_renamed(all->meters, c);
+}
+
+void containers_rename(struct containers *all, const char *id, const char *name)
+{
+    struct container *c = find(all, id);
+
+    if (!c)
+        return;
+    c->renamed = true;
+    take_name(all, c, name);
 }
 
 static void container_removed(struct container *c)
@@ -137,8 +145,11 @@ void containers_remove(struct containers *all, const char *id)
 void containers_listing_begin(struct containers *all)
 {
     all->listing_asked_ns = clock_wall_ns();
-    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l))
-        container_of(l, struct container, by_id)->mark = false;
+    for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
+        struct container *c = container_of(l, struct container, by_id);
+
+        c->mark = c->renamed = false;
+    }
 }
 
 static bool is_up(const struct reply_container *row)
@@ -192,7 +203,8 @@ static void see(struct containers *all, const struct reply_container *row)
     if (!c)
         return;
     c->mark = true;
-    containers_rename(all, row->id, row->name);
+    if (!c->renamed)
+        take_name(all, c, row->name);
 }
 
 void containers_listing_take(struct containers *all, const struct reply_list *list)

@@ -379,6 +379,53 @@ static void test_a_renamed_container_goes_on_under_its_new_name(void **state)
     world_stop(w);
 }
 
+static void test_a_listing_from_before_a_rename_does_not_take_it_back(void **state)
+{
+    struct world *w = *state;
+    struct sim_fault reply = {.kind = SIM_FAULT_REPLY, .on = SIM_REQUEST_LIST, .status = 200};
+    const struct sim_fault late = {
+        .kind = SIM_FAULT_DELAY, .on = SIM_REQUEST_LIST, .times = 1, .delay_ms = 500};
+    /* Nor does the listing after it say the new name. */
+    const struct sim_fault none = {.kind = SIM_FAULT_NO_ANSWER, .on = SIM_REQUEST_LIST, .skip = 1};
+    struct speaker *s;
+    struct sim_stats before;
+    uint64_t listings;
+    char body[256];
+
+    world_engine(w, NULL);
+    s = world_speaker(w, "old-name");
+    world_run(w, "--set", "discovery.resync_interval=1m");
+    say_many(s, "before", 5);
+    world_wait_all(w);
+    told_set_name(s->told, NULL);
+    assert_int_equal(0, sim_wait_event_streams(w->sim, 1, world_timeout_ms()));
+
+    snprintf(body, sizeof body, "[{\"Id\":\"%s\",\"Names\":[\"/old-name\"],\"State\":\"running\"}]",
+             sim_container_id(s->container));
+    reply.body = body;
+    reply.times = 1;
+    assert_int_equal(0, sim_fault_add(w->sim, &reply, NULL));
+    assert_int_equal(0, sim_fault_add(w->sim, &late, NULL));
+    assert_int_equal(0, sim_fault_add(w->sim, &none, NULL));
+    sim_get_stats(w->sim, &before);
+    listings = before.requests[SIM_REQUEST_LIST];
+    /* What can't be read makes ringtail ask for a listing. */
+    assert_int_equal(0, sim_emit_event(w->sim, "{", sim_now_ns(w->sim)));
+    assert_int_equal(0,
+                     sim_wait_requests(w->sim, SIM_REQUEST_LIST, listings + 1, world_timeout_ms()));
+    assert_int_equal(0, sim_container_rename(s->container, "new-name"));
+    assert_int_equal(0, sim_emit_event(w->sim, "{", sim_now_ns(w->sim)));
+    world_wait(w, "the new name", has_name, s);
+    /* The next one is asked for when the late one has been taken. */
+    assert_int_equal(0,
+                     sim_wait_requests(w->sim, SIM_REQUEST_LIST, listings + 2, world_timeout_ms()));
+    world_wait_all(w);
+    told_set_name(s->told, "new-name");
+    say_many(s, "after", 5);
+    world_wait_all(w);
+    world_stop(w);
+}
+
 static void test_a_container_made_anew_is_another_one(void **state)
 {
     struct world *w = *state;
@@ -454,6 +501,8 @@ int main(void)
         WORLD_TEST("S39 a paused container is not stuck", test_a_paused_container_is_not_stuck),
         WORLD_TEST("S40 a renamed container goes on under its new name",
                    test_a_renamed_container_goes_on_under_its_new_name),
+        WORLD_TEST("S40 a listing from before a rename does not take it back",
+                   test_a_listing_from_before_a_rename_does_not_take_it_back),
         WORLD_TEST("S40 a container made anew is another one",
                    test_a_container_made_anew_is_another_one),
         WORLD_TEST("containers that do not run are read when they start",
