@@ -34,7 +34,7 @@ struct race {
     unsigned cancels_left; /* to be asked for; 0 in a race of timeouts */
     unsigned cancels_due;  /* for the bytes that came: without arrivals there is nothing to race */
     uint64_t goal;         /* receives that ended without bytes */
-    uint64_t without_bytes;
+    uint64_t without_bytes, with_bytes;
     struct random random;
     _Atomic bool over;
 };
@@ -49,6 +49,7 @@ static void racer_done(struct op *op, int res)
         assert_true(pattern_holds(racer->id, racer->received, op->received.data, (size_t)res));
         racer->received += (uint64_t)res;
         race->cancels_due += CANCELS_PER_ARRIVAL;
+        race->with_bytes++;
     } else if (res == 0) {
         race->ended_count++;
         return;
@@ -97,7 +98,9 @@ static bool race_is_over(void *ctx)
             race->cancels_left--;
         }
     }
-    if (race->cancels_left == 0 && race->without_bytes >= race->goal)
+    /* Timeouts alone, before the writer has its turn, are no race. */
+    if (race->cancels_left == 0 && race->without_bytes >= race->goal &&
+        race->with_bytes >= race->count)
         atomic_store(&race->over, true);
     return race->ended_count == race->count;
 }
