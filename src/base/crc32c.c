@@ -21,6 +21,11 @@ TARGET static inline uint32_t step8(uint32_t crc, uint64_t word)
     return (uint32_t)__builtin_ia32_crc32di(crc, word);
 }
 
+TARGET static inline uint32_t step4(uint32_t crc, uint32_t word)
+{
+    return __builtin_ia32_crc32si(crc, word);
+}
+
 TARGET static inline uint32_t step1(uint32_t crc, uint8_t byte)
 {
     return __builtin_ia32_crc32qi(crc, byte);
@@ -44,6 +49,12 @@ static inline uint32_t step8(uint32_t crc, uint64_t word)
     return crc;
 }
 
+static inline uint32_t step4(uint32_t crc, uint32_t word)
+{
+    __asm__(".arch_extension crc\n\tcrc32cw %w0, %w0, %w1" : "+r"(crc) : "r"(word));
+    return crc;
+}
+
 static inline uint32_t step1(uint32_t crc, uint8_t byte)
 {
     __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(crc) : "r"((uint32_t)byte));
@@ -59,6 +70,14 @@ TARGET static uint32_t by_instruction(uint32_t crc, const char *at, size_t len)
 
         memcpy(&word, at, 8);
         crc = step8(crc, word);
+    }
+    if (len >= 4) {
+        uint32_t word;
+
+        memcpy(&word, at, 4);
+        crc = step4(crc, word);
+        at += 4;
+        len -= 4;
     }
     for (; len > 0; at++, len--)
         crc = step1(crc, (uint8_t)*at);

@@ -48,7 +48,9 @@ enum writer_state {
     WRITER_STATE_COUNT,
 };
 
-/** One write: while it is in flight, the bytes of the next one are made. */
+/** One write: while it is in flight, the bytes of the next ones are made. Several small ones, so
+ * that neither we nor the kernel's thread that copies them have to wait for each other, and what is
+ * copied is in a cache. */
 struct writer_slot {
     struct op op;
     struct writer *writer;
@@ -58,7 +60,7 @@ struct writer_slot {
     size_t taken;
 };
 
-#define WRITER_SLOTS 2
+#define WRITER_SLOTS 4
 
 struct writer {
     enum writer_state state;

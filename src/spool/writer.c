@@ -19,7 +19,7 @@
 
 #include "ringtail/base/macros.h"
 
-#define WRITE_BYTES ((size_t)1 << 20)
+#define WRITE_BYTES ((size_t)256 << 10)
 #define FILE_FLAGS (O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY)
 
 /*
@@ -114,7 +114,8 @@ static void encode(struct writer *w, struct writer_slot *slot)
     struct slice pieces[1 + SOURCE_PIECES] = {slice_of(header, sizeof header)};
     struct entry entry = {
         .number = e->number, .at_ms = e->append->at_ms, .source = item->at, .kind = ENTRY_SOURCE};
-    size_t count = SOURCE_PIECES, total = 0, n;
+    size_t count = SOURCE_PIECES, total = 0, room = WRITE_BYTES - slot->len, n;
+    char *out = slot->buffer + slot->len;
 
     if (e->copy == 0 && entry_place != w->segment->begin.at + item->at)
         e->copy = SOURCE_COPIES;
@@ -130,10 +131,15 @@ static void encode(struct writer *w, struct writer_slot *slot)
         pieces[1] = slice_of(r->data, r->len);
         count = 1;
     }
-    entry_put(header, entry_place, &entry, pieces + 1, count);
     for (size_t i = 0; i <= count; i++)
         total += pieces[i].len;
-    n = gather(pieces, 1 + count, e->skip, slot->buffer + slot->len, WRITE_BYTES - slot->len);
+    if (e->skip == 0 && total <= room) {
+        entry_put(out, entry_place, &entry, pieces + 1, count);
+        n = sizeof header + gather(pieces + 1, count, 0, out + sizeof header, room - sizeof header);
+    } else {
+        entry_put(header, entry_place, &entry, pieces + 1, count);
+        n = gather(pieces, 1 + count, e->skip, out, room);
+    }
     slot->len += n;
     e->place += n;
     e->skip += n;
