@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "ringtail/base/macros.h"
 #include "support/world.h"
@@ -18,6 +19,17 @@ static struct speaker *add_generator(struct world *w, const char *name,
     told_set_name(s->told, name);
     told_generated(s->told, generator, name, lines);
     return s;
+}
+
+/* Whether this process and ringtail, which inherits the limit, may have so many descriptors. */
+static bool can_open(rlim_t count)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return limit.rlim_max >= count && setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
 /* ---- S18 ---- */
@@ -53,6 +65,57 @@ static void test_a_thousand_short_lives_leave_nothing_behind(void **state)
     world_assert_within(w, ringtail_proc_descriptors(&w->ringtail), 3, descriptors + 20);
     /* 750 more containers have come and gone: what is left of each are its series, for a while. */
     world_assert_within(w, ringtail_proc_rss_kib(&w->ringtail) - rss_kib, -65536, 9000);
+    world_stop(w);
+}
+
+/* ---- a thousand at once ---- */
+
+#define CROWD 1000
+
+static bool all_have_rotated(struct world *w, void *ctx)
+{
+    struct speaker *const *crowd = ctx;
+
+    for (unsigned i = 0; i < CROWD; i++)
+        if (speaker_stats(crowd[i]).logs_requests < 2)
+            return false;
+    return true;
+}
+
+static void all_say(struct speaker *const *crowd, const char *what)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        say_many(crowd[i], what, 3);
+}
+
+static void test_a_thousand_containers_rotate_and_outlive_their_engine(void **state)
+{
+    struct speaker *crowd[CROWD];
+    struct world *w = *state;
+
+    /* A descriptor here for each stream, and another one while it rotates. */
+    if (!can_open(3 * CROWD)) {
+        print_message("RLIMIT_NOFILE allows too few descriptors here\n");
+        skip();
+    }
+    world_engine(w, NULL);
+    for (unsigned i = 0; i < CROWD; i++)
+        crowd[i] = world_speaker_spec(w, &(struct sim_spec){.tty = i % 10 == 0, .silent = true});
+    all_say(crowd, "before");
+    world_run(w, "--set", "log.level=info", "--set", "stream.rotation_interval=4s", "--set",
+              "discovery.resync_interval=2s");
+    world_wait_follows(w, NULL, CROWD);
+    all_say(crowd, "followed");
+    world_wait(w, "a rotation of each", all_have_rotated, crowd);
+    all_say(crowd, "rotated");
+    world_wait_all(w);
+    /* Files on both backends; with epoll a stream is a descriptor, too. */
+    world_assert_within(w, ringtail_proc_descriptors(&w->ringtail), 1, 2 * CROWD);
+    assert_int_equal(0, sim_engine_stop(w->sim, SIM_STOP_LIVE_RESTORE));
+    all_say(crowd, "alone");
+    assert_int_equal(0, sim_engine_start(w->sim, false));
+    all_say(crowd, "back");
+    world_wait_all(w);
     world_stop(w);
 }
 
@@ -187,6 +250,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST("S18 a thousand short lives leave nothing behind",
                    test_a_thousand_short_lives_leave_nothing_behind),
+        WORLD_TEST("S13 a thousand containers rotate, and outlive their Engine",
+                   test_a_thousand_containers_rotate_and_outlive_their_engine),
         WORLD_TEST("S41 quiet containers pass a firehose", test_quiet_containers_pass_a_firehose),
         WORLD_TEST("many lines of all lengths come out exactly",
                    test_many_lines_of_all_lengths_come_out_exactly),
