@@ -23,6 +23,11 @@ static const double cancel_bounds[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.000
     [id].name = METRIC_PREFIX its_name, [id].kind = (its_kind), [id].help = (text),                \
     [id].group = GROUP, [id].labels = {__VA_ARGS__}
 
+/* Named as by every Prometheus client library, for dashboards of all processes. */
+#define STANDARD(its_kind, id, its_name, text)                                                     \
+    [id].name = METRIC_STANDARD_PREFIX its_name, [id].kind = (its_kind), [id].help = (text),       \
+    [id].group = GROUP
+
 #define CONTAINER "container_id", "container_name"
 
 const struct metric metric_table[METRIC_COUNT] = {
@@ -313,6 +318,14 @@ const struct metric metric_table[METRIC_COUNT] = {
     GAUGE(METRIC_RESIDENT_BYTES, "resident_memory_bytes", "Memory of the process that is in RAM."),
     GAUGE(METRIC_START_TIME, "process_start_time_seconds",
           "When the process was started, in unix seconds."),
+    STANDARD(METRIC_COUNTER, METRIC_PROCESS_CPU, "cpu_seconds_total",
+             "CPU time of all threads, in user space and in the kernel."),
+    STANDARD(METRIC_GAUGE, METRIC_PROCESS_RESIDENT_BYTES, "resident_memory_bytes",
+             "The same as log_capturer_resident_memory_bytes."),
+    STANDARD(METRIC_GAUGE, METRIC_PROCESS_DESCRIPTORS_OPEN, "open_fds",
+             "The same as log_capturer_file_descriptors_open."),
+    STANDARD(METRIC_GAUGE, METRIC_PROCESS_START_TIME, "start_time_seconds",
+             "The same as log_capturer_process_start_time_seconds."),
     GAUGE(METRIC_BUILD_INFO, "build_info", "Always 1; the version is in the label.", "version"),
     GAUGE(METRIC_BACKEND_INFO, "backend_info",
           "Always 1; the labels say how operations reach the kernel, and what it can do or why it "

@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "ringtail/base/macros.h"
 
 /* /proc/self/stat, see proc(5): the name in parentheses may contain anything, even parentheses. */
 static int read_stat(struct process_stat *stat)
@@ -64,10 +67,15 @@ static int count_descriptors(struct process_stat *stat)
 int process_stat_read(struct process_stat *ret)
 {
     struct process_stat stat = {0};
+    struct timespec cpu;
     int r = read_stat(&stat);
 
     if (r == 0)
         r = count_descriptors(&stat);
+    if (r == 0 && clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) < 0)
+        r = -errno;
+    if (r == 0)
+        stat.cpu_ns = cpu.tv_sec * NSEC_PER_SEC + cpu.tv_nsec;
     if (r == 0)
         *ret = stat;
     return r;

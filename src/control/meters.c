@@ -350,6 +350,10 @@ static void fill_process(struct meters *m, uint64_t in_flight)
     set(m, METRIC_DESCRIPTORS_OPEN, (double)p.descriptors_open);
     set(m, METRIC_RESIDENT_BYTES, (double)p.resident_bytes);
     set(m, METRIC_START_TIME, (double)(m->started_at_ns / NSEC_PER_SEC));
+    set(m, METRIC_PROCESS_CPU, seconds(p.cpu_ns));
+    set(m, METRIC_PROCESS_RESIDENT_BYTES, (double)p.resident_bytes);
+    set(m, METRIC_PROCESS_DESCRIPTORS_OPEN, (double)p.descriptors_open);
+    set(m, METRIC_PROCESS_START_TIME, (double)(m->started_at_ns / NSEC_PER_SEC));
     metric_set(metrics_series(m->metrics, NULL, METRIC_BUILD_INFO, RINGTAIL_VERSION), 1);
     metric_set(metrics_series(m->metrics, NULL, METRIC_BACKEND_INFO, ring_backend_name(m->ring),
                               ring_backend_reason(m->ring)),

@@ -140,6 +140,24 @@ static void assert_promtool_accepts(struct world *w, const struct buf *page)
     assert_string_equal(PREFIX "goroutines no help text\n", said);
 }
 
+/* Of every process that Prometheus knows. */
+static void assert_standard(struct world *w, const char *page)
+{
+    static const char *const owed_types[] = {
+        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ",
+        "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes ",
+        "# TYPE process_open_fds gauge\nprocess_open_fds ",
+        "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds ",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(owed_types); i++) {
+        const char *at = strstr(page, owed_types[i]);
+
+        if (!at || !(strtod(at + strlen(owed_types[i]), NULL) > 0))
+            world_fail(w, "there is no \"%s\", or it is 0", owed_types[i]);
+    }
+}
+
 static void test_a_live_page_has_all_that_users_know(void **state)
 {
     struct world *w = *state;
@@ -159,6 +177,7 @@ static void test_a_live_page_has_all_that_users_know(void **state)
     assert_int_equal(200, admin_peer_fetch(port, "/metrics", &page));
     for (size_t i = 0; i < ARRAY_SIZE(owed); i++)
         assert_owed(w, page.data, &owed[i]);
+    assert_standard(w, page.data);
     assert_promtool_accepts(w, &page);
     assert_true(metrics_page_sum(&page, series("container_lines_total", s)) == 100);
     assert_true(metrics_page_sum(&page, series("containers_monitored", s)) == 1);

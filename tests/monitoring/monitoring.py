@@ -9,7 +9,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 RULES = os.path.join(ROOT, "monitoring/prometheus/ringtail.rules.yml")
 DASHBOARDS = os.path.join(ROOT, "monitoring/grafana/dashboards")
 
-METRIC = re.compile(r"(?<![\w:])log_capturer_\w+")
+METRIC = re.compile(r"(?<![\w:])(?:log_capturer|process)_\w+")
 RECORDED = re.compile(r"(?<![\w:])\w+:log_capturer_\w+:\w+")
 # An entry of a rule file begins with one of these; its expression is a line, or an indented block.
 RULE = re.compile(r"^ +- (alert|record): (\S+)\n((?: {8}.*\n| *#.*\n)+)", re.M)

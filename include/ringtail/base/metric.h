@@ -16,6 +16,7 @@
 #include "ringtail/base/table.h"
 
 #define METRIC_PREFIX "log_capturer_"
+#define METRIC_STANDARD_PREFIX "process_"
 #define METRIC_LABELS_MAX 4
 
 /** In the order of the table and of /metrics. The comment behind each names its labels. */
@@ -171,6 +172,10 @@ enum metric_id {
     METRIC_DESCRIPTORS_OPEN,
     METRIC_RESIDENT_BYTES,
     METRIC_START_TIME,
+    METRIC_PROCESS_CPU,
+    METRIC_PROCESS_RESIDENT_BYTES,
+    METRIC_PROCESS_DESCRIPTORS_OPEN,
+    METRIC_PROCESS_START_TIME,
     METRIC_BUILD_INFO,   /* version */
     METRIC_BACKEND_INFO, /* backend, reason */
     METRIC_LOG_LINES_DROPPED,

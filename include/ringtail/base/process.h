@@ -7,6 +7,7 @@ struct process_stat {
     int64_t threads;
     int64_t resident_bytes;
     int64_t descriptors_open;
+    int64_t cpu_ns; /* of all threads, in user space and in the kernel */
 };
 
 /**

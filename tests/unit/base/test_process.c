@@ -77,6 +77,31 @@ static void test_memory_that_was_touched_is_resident(void **state)
     free(memory);
 }
 
+static void *work(void *arg)
+{
+    volatile uint64_t *turns = arg;
+
+    for (uint64_t i = 0; i < 1000000; i++)
+        *turns = *turns + i;
+    return NULL;
+}
+
+static void test_cpu_time_is_that_of_every_thread(void **state)
+{
+    int64_t before = stat_now().cpu_ns, first;
+    uint64_t turns = 0;
+    pthread_t thread;
+
+    (void)state;
+    assert_true(before > 0);
+    (void)work(&turns);
+    first = stat_now().cpu_ns;
+    assert_true(first > before);
+    assert_int_equal(0, pthread_create(&thread, NULL, work, &turns));
+    assert_int_equal(0, pthread_join(thread, NULL));
+    assert_true(stat_now().cpu_ns > first);
+}
+
 static void test_a_name_with_parentheses_and_blanks_confuses_nothing(void **state)
 {
     int64_t threads = stat_now().threads;
@@ -97,6 +122,7 @@ int main(void)
         cmocka_unit_test(test_open_descriptors_are_counted),
         cmocka_unit_test(test_threads_are_counted),
         cmocka_unit_test(test_memory_that_was_touched_is_resident),
+        cmocka_unit_test(test_cpu_time_is_that_of_every_thread),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
