@@ -33,6 +33,18 @@ static char *existing_above(const char *path)
     return at;
 }
 
+/* statvfs by name is a call that docker/seccomp.json does not have. */
+static int room_of(const char *path, struct statvfs *ret)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC), r;
+
+    if (fd < 0)
+        return -1;
+    r = fstatvfs(fd, ret);
+    (void)close(fd); /* it was only looked at */
+    return r;
+}
+
 /* Returns whether it can be written to, and the bytes that are free. */
 static bool look_at_directory(struct doctor *d, const char *subject, const char *path,
                               int64_t *ret_free)
@@ -48,7 +60,7 @@ static bool look_at_directory(struct doctor *d, const char *subject, const char 
         doctor_advise(d, "move it away, or choose another path");
         return false;
     }
-    if (faccessat(AT_FDCWD, at, W_OK | X_OK, AT_EACCESS) < 0 || statvfs(at, &fs) < 0) {
+    if (faccessat(AT_FDCWD, at, W_OK | X_OK, AT_EACCESS) < 0 || room_of(at, &fs) < 0) {
         doctor_find(d, DOCTOR_PROBLEM, subject, "%s can't be written to: %s", at, strerror(errno));
         doctor_advise(d, "give it to the user that ringtail runs as, on a file system that is "
                          "mounted for writing (in a container: a volume)");

@@ -250,6 +250,57 @@ def test_own_profile_without_ring(engine, work):
     claim(backend_told(told).startswith("epoll"), f"backend {backend_told(told)}")
 
 
+# To nobody: what shows is that they start.
+SINKS = (
+    "--set", "sinks.web.type=http", "--set", "sinks.web.url=https://127.0.0.1:1",
+    "--set", "sinks.bus.type=kafka", "--set", "sinks.bus.brokers=127.0.0.1:1", "--set", "sinks.bus.topic=logs",
+)
+
+
+def test_sinks_start(engine, work):
+    """What they load is in the image, and makes no call that the profile does not have."""
+    beside = Beside(engine, work, seccomp_profile())
+    try:
+        beside.start(*SINKS, "--set", "containers.include=nobody")
+        beside.wait("the start", lambda: '"msg":"Following containers"' in beside.told())
+        sinks = next(json.loads(line) for line in engine.log_lines(beside.id) if '"msg":"Starting"' in line)["sinks"]
+        claim({"web", "bus"} <= set(sinks.split(",")), f"sinks {sinks}")
+        engine.post(f"/containers/{beside.id}/stop", t=30)
+        state = engine.get(f"/containers/{beside.id}/json")["State"]
+        claim(state["ExitCode"] == 0, f"exit code {state['ExitCode']}:\n{beside.told()}")
+    finally:
+        if beside.id:
+            engine.remove(beside.id)
+        shutil.rmtree(beside.out)
+
+
+def test_doctor_examines_the_host(engine, work):
+    containers = [
+        engine.run("mute", "busybox:latest", ["sleep", "1000"], LogConfig={"Type": "none"}),
+        talker(engine, "loud", 10),
+    ]
+    try:
+        doctor = engine.run(
+            "doctor", IMAGE, ["doctor", "--json", "--config", CONFIG, *SINKS],
+            Binds=[f"{engine.socket}:/var/run/docker.sock:ro"], GroupAdd=[str(os.stat(engine.socket).st_gid)],
+            ReadonlyRootfs=True, CapDrop=["ALL"], SecurityOpt=["no-new-privileges"],
+        )
+        containers.append(doctor)
+        wait_for("its end", lambda: not engine.get(f"/containers/{doctor}/json")["State"]["Running"])
+        told = json.loads("\n".join(engine.log_lines(doctor)))
+        found = {(f["check"], f["subject"]): f for f in told["findings"]}
+        for subject in ("ping", "api", "version", "events"):
+            claim(found.get(("engine", subject), {}).get("level") == "ok", f"{subject}: {told}")
+        claim(found.get(("containers", "unreadable"), {}).get("containers") == ["mute"], f"unreadable: {told}")
+        claim("connect" in found.get(("sinks", "web"), {}).get("text", ""), f"libcurl: {told}")
+        claim("refused" in found.get(("sinks", "bus"), {}).get("text", ""), f"librdkafka: {told}")
+        claim(not any(f["subject"] == "examination" for f in told["findings"]), f"died: {told}")
+        claim(engine.get(f"/containers/{doctor}/json")["State"]["ExitCode"] == 1, "sinks that are not there are a problem")
+    finally:
+        for container in containers:
+            engine.remove(container)
+
+
 def test_compose_runs_it(engine, work):
     """The service of compose.yml; of the rest the machine may have no images and no network."""
     if not os.access(COMPOSE, os.X_OK):
@@ -303,6 +354,8 @@ def main():
         ("a container follows its neighbours through the socket and never itself", test_default_profile),
         ("so it does with a profile of the calls that it makes, and makes no other", test_own_profile),
         ("without a ring it does so too", test_own_profile_without_ring),
+        ("sinks over HTTP and to Kafka start in it", test_sinks_start),
+        ("ringtail doctor finds what there is", test_doctor_examines_the_host),
         ("compose runs it with that profile, and it is healthy", test_compose_runs_it),
     ]
     newer = os.environ.get("RINGTAIL_TEST_ENGINE_PATH", "")

@@ -41,7 +41,7 @@ def test_builds(builder, target):
 
 
 def test_installs(builder, target):
-    target.run("apt-get update -q && apt-get install -y -q --no-install-recommends /ringtail-0.1.0.deb")
+    target.run("apt-get update -q && apt-get install -y -q /ringtail-0.1.0.deb")
     claim(re.fullmatch(r"ringtail \S+\n", target.run("ringtail --version")), "it does not run")
     target.run("ringtail check --config /etc/ringtail/ringtail.yaml")
     claim("docker" in target.run("id -nG ringtail").split(), "its user is not in the group docker")
@@ -50,6 +50,19 @@ def test_installs(builder, target):
         claim(told == ["ringtail", "ringtail", "750"], f"{directory}: {told}")
     claim(target.has("/etc/systemd/system/multi-user.target.wants/ringtail.service"), "the service is not enabled")
     claim(not target.has("/usr/bin/ringtail-sim"), "the simulator is in the package")
+
+
+def test_starts_sinks(builder, target):
+    """They load what the package recommends. Nobody is there to take anything, and there is nothing to take."""
+    target.run(
+        "ringtail run --set engine.url=unix:///run/none.sock --set admin.address="
+        " --set sinks.web.type=http --set sinks.web.url=https://127.0.0.1:1"
+        " --set sinks.bus.type=kafka --set sinks.bus.brokers=127.0.0.1:1 --set sinks.bus.topic=logs 2>/tmp/log & pid=$!;"
+        " until grep -q '\"msg\":\"Starting\".*web,bus' /tmp/log; do"
+        " kill -0 $pid || { cat /tmp/log; exit 1; }; sleep 0.1; done;"
+        " kill $pid; wait $pid"
+    )
+    claim(target.has("/etc/ssl/certs/ca-certificates.crt"), "there are no authorities for TLS to trust")
 
 
 def test_upgrades(builder, target):
@@ -84,6 +97,7 @@ def main():
         return [(title, lambda test=test: test(*roots)) for title, test in (
             ("the package builds, and lintian finds nothing", test_builds),
             ("it installs a program that runs, a user, directories and a service", test_installs),
+            ("sinks over HTTP and to Kafka start", test_starts_sinks),
             ("an upgrade keeps the configuration and what was written", test_upgrades),
             ("a removal keeps them too", test_removes),
             ("a purge leaves nothing", test_purges),
