@@ -28,6 +28,8 @@
 /* Of 20.10, which takes one inotify instance for each log that is followed, and polls when there is
  * none left: later lines, and more CPU. */
 static const struct api_version version_polls = {1, 41};
+/* Of 20.10, the oldest that the tests know. */
+static const struct api_version version_tested = {1, 41};
 
 /* ---- asking ---- */
 
@@ -275,11 +277,15 @@ static void look_at_version(struct doctor *d, struct api_version version)
 {
     int64_t instances = doctor_proc_number("/proc/sys/fs/inotify/max_user_instances");
     struct reply_version theirs = {0};
+    bool is_old = api_version_compare(version, version_tested) < 0;
     struct reply_list list = {0};
     unsigned status;
 
     if (ask_version(d, version, &theirs) == 0) {
-        doctor_find(d, DOCTOR_OK, "version", "Engine %s", theirs.engine);
+        doctor_find(d, is_old ? DOCTOR_NOTE : DOCTOR_OK, "version", "Engine %s%s", theirs.engine,
+                    is_old ? ", or a proxy that speaks like one, older than any that ringtail is "
+                             "tested with (20.10)"
+                           : "");
         reply_version_finish(&theirs);
     } else {
         doctor_find(d, DOCTOR_NOTE, "version", "the Engine, or a proxy, does not tell its version");

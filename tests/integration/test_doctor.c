@@ -294,6 +294,18 @@ static void test_an_engine_without_a_version_in_common_is_told(void **state)
     forget(&e);
 }
 
+static void test_an_engine_older_than_any_tested_is_told(void **state)
+{
+    struct world *w = *state;
+    struct examined e;
+
+    world_engine(w, &(struct sim_options){.engine = SIM_ENGINE_20_10, .api_newest = "1.30"});
+    e = examine(w);
+    expect(&e, "engine", "api", "ok", "1.30");
+    expect(&e, "engine", "version", "note", "older than any");
+    forget(&e);
+}
+
 static void test_a_clock_apart_from_the_engines_is_told(void **state)
 {
     struct world *w = *state;
@@ -505,6 +517,8 @@ int main(void)
                    test_an_engine_that_hangs_holds_nobody_up),
         WORLD_TEST("S25 an Engine without a version in common is told",
                    test_an_engine_without_a_version_in_common_is_told),
+        WORLD_TEST("an Engine older than any tested is told",
+                   test_an_engine_older_than_any_tested_is_told),
         WORLD_TEST("a clock apart from the Engine's is told",
                    test_a_clock_apart_from_the_engines_is_told),
         WORLD_TEST("what a proxy refuses is told", test_what_a_proxy_refuses_is_told),
