@@ -331,6 +331,10 @@ const struct metric metric_table[METRIC_COUNT] = {
           "Always 1; the labels say how operations reach the kernel, and what it can do or why it "
           "is not io_uring.",
           "backend", "reason"),
+    GAUGE(METRIC_CONFINEMENT_INFO, "confinement_info",
+          "Always 1; the labels say what ringtail has given up (run.confine): on, off, failed, or "
+          "none where there is nothing to confine or no way to.",
+          "ring", "no_new_privs", "capabilities", "system_calls"),
     COUNTER(METRIC_LOG_LINES_DROPPED, "log_lines_dropped_total",
             "Lines of ringtail's own log that found no room."),
     GAUGE(METRIC_SERIES, "metric_series", "Series with labels on this page."),

@@ -56,7 +56,8 @@ static const char usage[] =
     "      --version         print the version\n"
     "\n"
     "Exit codes: 0 ended by SIGTERM or SIGINT with everything written; 1 failed while running;\n"
-    "2 wrong usage or configuration; 3 the kernel refuses the backend.\n"
+    "2 wrong usage or configuration; 3 the kernel refuses the backend (or, with\n"
+    "run.confine=strict, the confinement).\n"
     "\n"
     "Options (for --set, and for the file, where dots are nesting):\n\n";
 

@@ -18,6 +18,7 @@
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const ring_backends[] = {"auto", "io_uring", "epoll", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
+static const char *const run_confines[] = {"auto", "off", "strict", NULL};
 static const char *const spool_syncs[] = {"never", "always", NULL};
 
 const char *const config_output_syncs[] = {"positions", "never", NULL};
@@ -227,6 +228,13 @@ static const struct option options[] = {
                  "last fifth of it is the spool's: what no sink has taken by then goes there. What "
                  "finds no room there (or where there is no spool) is read from the Engine again "
                  "by the next run, and the exit code is 1."),
+    OPT_ENUM("run.confine", run_confine, "auto", run_confines,
+             "auto: once it runs, ringtail gives up what it does not need: other operations on its "
+             "ring, new privileges, capabilities, other system calls. What of that the kernel does "
+             "not let it do is said, and it goes on; a system call that is refused later is noted "
+             "by the kernel. strict: the one ends the start with exit code 3, the other ends "
+             "ringtail. off: nothing is given up. log_capturer_confinement_info and /ready say "
+             "what holds."),
 #undef OPT_GROUP
 };
 

@@ -22,6 +22,7 @@
 #include "ringtail/sink/sink.h"
 
 #include "admin.h"
+#include "confine.h"
 #include "containers.h"
 #include "discovery.h"
 #include "engine.h"
@@ -69,6 +70,7 @@ struct daemon {
     struct log_writer log;
     struct meters meters;
     struct notify notify;
+    struct confinement confinement;
     struct admin *admin;
     struct ring_waker waker;
     struct op grace_op;
@@ -451,6 +453,7 @@ static int wire(struct daemon *d)
     d->grace_op.done = on_grace_over;
     d->meters.outputs_shorter = d->outputs_shorter;
     d->meters.ring = d->ring;
+    d->meters.confinement = &d->confinement;
     d->meters.fanout = &d->fanout;
     d->meters.gather = &d->gather;
     d->meters.engine = &d->engine;
@@ -521,6 +524,11 @@ static void run(struct daemon *d)
     fanout_start(&d->fanout);
     engine_start(&d->engine);
     notify_start(&d->notify, d->ring);
+    if (confine_calls(&d->confinement, d->config) < 0) {
+        d->exit_code = EXIT_REFUSED;
+        begin_shutdown(d);
+        notify_close(&d->notify); /* before it says that we are ready */
+    }
     r = ring_run(d->ring, on_pass_end, d);
     signals_wake(NULL);
     if (r < 0) {
@@ -565,6 +573,11 @@ int daemon_run(const struct config *config)
     signals_catch();
     if (open_ring(&d) < 0)
         return EXIT_REFUSED;
+    /* Before the sinks make threads. */
+    if (confine_privileges(&d.confinement, config, d.ring) < 0) {
+        ring_destroy(d.ring);
+        return EXIT_REFUSED;
+    }
     if (open_sinks(&d) < 0 || open_positions(&d) < 0 || wire(&d) < 0) {
         d.exit_code = EXIT_FAILED;
         land(&d);

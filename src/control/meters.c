@@ -358,6 +358,10 @@ static void fill_process(struct meters *m, uint64_t in_flight)
     metric_set(metrics_series(m->metrics, NULL, METRIC_BACKEND_INFO, ring_backend_name(m->ring),
                               ring_backend_reason(m->ring)),
                1);
+    metric_set(metrics_series(m->metrics, NULL, METRIC_CONFINEMENT_INFO, m->confinement->ring,
+                              m->confinement->privileges, m->confinement->capabilities,
+                              m->confinement->calls),
+               1);
     set(m, METRIC_LOG_LINES_DROPPED, (double)log_lines_dropped());
 }
 
@@ -422,10 +426,15 @@ bool meters_ready(void *ctx, struct buf *json)
                      : engine_is_up(m->engine) ? "listing"
                                                : "unreachable");
     put_sinks(json, m->fanout);
-    (void)buf_printf(json, "},\"positions\":\"%s\",\"reading\":\"%s\",\"backend\":\"%s\"}\n",
+    (void)buf_printf(json, "},\"positions\":\"%s\",\"reading\":\"%s\",\"backend\":\"%s\",",
                      positions ? (m->positions->enabled ? "saved" : "off")
                                : strerrorname_np(-m->positions->error),
                      fanout_is_paused(m->fanout) ? "paused" : "open", ring_describe(m->ring));
+    (void)buf_printf(json,
+                     "\"confinement\":{\"ring\":\"%s\",\"no_new_privs\":\"%s\","
+                     "\"capabilities\":\"%s\",\"system_calls\":\"%s\"}}\n",
+                     m->confinement->ring, m->confinement->privileges, m->confinement->capabilities,
+                     m->confinement->calls);
     return ready;
 }
 

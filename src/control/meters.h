@@ -6,6 +6,7 @@
 
 #include "ringtail/base/metric.h"
 
+#include "confine.h"
 #include "containers.h"
 #include "discovery.h"
 #include "engine.h"
@@ -16,6 +17,7 @@
 struct meters {
     struct metrics *metrics;
     struct ring *ring;
+    const struct confinement *confinement;
     const struct config *config;
     struct fanout *fanout;
     struct sinks *sinks;

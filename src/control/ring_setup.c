@@ -19,6 +19,7 @@ struct ring_options ring_setup_options(const struct config *c)
         .buffer_bytes = (unsigned)c->ring_buffer_bytes,
         .workers_max = (unsigned)c->ring_workers_max,
         .batch_pause_us = c->ring_batch_pause_ms * 1000,
+        .confined = c->run_confine != CONFINE_OFF,
     };
 }
 

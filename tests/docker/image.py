@@ -109,7 +109,7 @@ class Beside:
         self.id = engine.run(
             "ringtail", IMAGE,
             ["run", "--config", CONFIG, "--output", "/var/log/ringtail", "--set",
-             "output.template={container_name}.ndjson", *arguments],
+             "output.template={container_name}.ndjson", "--set", "run.confine=strict", *arguments],
             health=QUICK_HEALTH,
             Binds=[f"{engine.socket}:/var/run/docker.sock:ro", f"{self.out}:/var/log/ringtail"],
             GroupAdd=[str(os.stat(engine.socket).st_gid)],
@@ -213,6 +213,8 @@ def follow_neighbours(engine, work, seccomp, arguments=()):
         beside.wait("a good health check", lambda: engine.get(f"/containers/{beside.id}/json")["State"]["Health"]["Status"] == "healthy")
         told = engine.log_lines(beside.id)
         claim(told, "ringtail has said nothing, so that it does not follow itself proves nothing")
+        confined = next(json.loads(line) for line in told if '"msg":"Confined"' in line)
+        claim({confined[what] for what in ("no_new_privs", "capabilities", "system_calls")} == {"on"}, f"{confined}")
         engine.post(f"/containers/{beside.id}/stop", t=30)
         state = engine.get(f"/containers/{beside.id}/json")["State"]
         claim(state["ExitCode"] == 0, f"exit code {state['ExitCode']}:\n{beside.told()}")

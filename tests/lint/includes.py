@@ -38,6 +38,7 @@ ONLY_IN = {
     "llhttp.h": {"io"},
     "yaml.h": {"base"},
     "microhttpd.h": {"control"},
+    "seccomp.h": {"control"},
     "curl/curl.h": {"sink"},
     "librdkafka/rdkafka.h": {"sink"},
     "zlib.h": {"codec", "sink"},

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that docker/seccomp.json is a profile of Docker's format, and what docker/seccomp.py writes.
+"""Checks that docker/seccomp.json is a profile of Docker's format, and what docker/seccomp.py writes, as
+src/control/calls.h is.
 
 Which calls ringtail really makes is found by the suite image, which lets a container with this profile
 die of any other.
@@ -13,6 +14,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import re
 
 import tree
 
@@ -73,9 +75,15 @@ def main():
         findings.add(PATH, 1, f"{name} is allowed")
 
     script = generator(root)
-    seen = next(entry["names"] for entry in profile["syscalls"] if entry.get("comment") == script.SEEN)
-    if profile != script.profile(set(seen) | set(script.ARGUED)):
+    seen = script.seen_before()
+    if profile != script.profile(seen):
         findings.add(PATH, 1, "not what docker/seccomp.py writes")
+    with open(script.HEADER, encoding="utf-8") as file:
+        own = file.read()
+    if own != script.header(seen):
+        findings.add(os.path.relpath(script.HEADER, root), 1, "not what docker/seccomp.py writes")
+    for name in set(re.findall(r'"([a-z_0-9]+)"', own)) - allowed:
+        findings.add(os.path.relpath(script.HEADER, root), 1, f"{name} is not in {PATH}")
     return findings.finish(f"{len(allowed)} calls")
 
 

@@ -176,8 +176,9 @@ enum metric_id {
     METRIC_PROCESS_RESIDENT_BYTES,
     METRIC_PROCESS_DESCRIPTORS_OPEN,
     METRIC_PROCESS_START_TIME,
-    METRIC_BUILD_INFO,   /* version */
-    METRIC_BACKEND_INFO, /* backend, reason */
+    METRIC_BUILD_INFO,       /* version */
+    METRIC_BACKEND_INFO,     /* backend, reason */
+    METRIC_CONFINEMENT_INFO, /* ring, no_new_privs, capabilities, system_calls */
     METRIC_LOG_LINES_DROPPED,
     METRIC_SERIES,
     METRIC_SERIES_REFUSED,

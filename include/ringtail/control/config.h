@@ -181,6 +181,7 @@ struct config {
     int64_t log_burst;
 
     int64_t run_grace_ms;
+    int run_confine;
 };
 
 /** The table of all options, for set, load, help and documentation (base/option.h). */

@@ -7,7 +7,7 @@ enum exit_code {
     EXIT_CLEAN = 0,
     EXIT_FAILED = 1,  /* at run time: the output could not be written, the ring failed */
     EXIT_USAGE = 2,   /* command line or configuration */
-    EXIT_REFUSED = 3, /* the kernel does not give us the ring */
+    EXIT_REFUSED = 3, /* the kernel does not give us the ring, or strict confinement */
 };
 
 /** Follows until SIGTERM or SIGINT. config: checked, and unchanged while it runs. Returns an enum
