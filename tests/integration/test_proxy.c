@@ -6,93 +6,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "ringtail/base/buf.h"
 #include "ringtail/base/macros.h"
-#include "support/child.h"
+#include "support/socket_proxy.h"
 #include "support/world.h"
 
 #define CONTAINERS 20
 #define LINES 100
 
-struct proxy {
-    pid_t pid;
-    char config[96], socket[96], url[128];
-};
+static struct socket_proxy proxy;
 
-static struct proxy proxy;
-
-static bool is_listening(struct world *w, void *ctx)
-{
-    struct stat st;
-
-    (void)w;
-    (void)ctx;
-    return stat(proxy.socket, &st) == 0;
-}
-
-/* What may be asked is a pattern behind the version: "_ping|version|events|containers/.*". */
 static void proxy_start(struct world *w, const char *allowed)
 {
-    const char *const argv[] = {NGINX, "-p", w->dir, "-c", proxy.config, "-e", "stderr", NULL};
-    FILE *file;
+    char engine[96];
 
-    (void)snprintf(proxy.config, sizeof proxy.config, "%s/nginx.conf", w->dir);
-    (void)snprintf(proxy.socket, sizeof proxy.socket, "%s/proxy.sock", w->dir);
-    (void)snprintf(proxy.url, sizeof proxy.url, "unix://%s", proxy.socket);
-    file = fopen(proxy.config, "we");
-    assert_non_null(file);
-    fprintf(file,
-            "daemon off; master_process off; pid %s/nginx.pid; error_log stderr emerg;\n"
-            "events { worker_connections 512; }\n"
-            "http {\n"
-            "  access_log off;\n"
-            "  client_body_temp_path %s/nginx-body; proxy_temp_path %s/nginx-proxy;\n"
-            "  fastcgi_temp_path %s/nginx-1; uwsgi_temp_path %s/nginx-2; scgi_temp_path "
-            "%s/nginx-3;\n"
-            "  server {\n"
-            "    listen unix:%s;\n"
-            "    location / { return 403; }\n"
-            "    location ~ ^/(v[0-9.]+/)?(%s)$ {\n"
-            "      limit_except GET { deny all; }\n"
-            "      proxy_pass http://unix:%s/docker.sock:;\n"
-            "      proxy_http_version 1.1;\n"
-            "      proxy_set_header Connection \"\";\n"
-            "      proxy_buffering off;\n"
-            "      proxy_read_timeout 1h;\n"
-            "    }\n"
-            "  }\n"
-            "}\n",
-            w->dir, w->dir, w->dir, w->dir, w->dir, w->dir, proxy.socket, allowed, w->dir);
-    assert_int_equal(0, fclose(file));
-    (void)unlink(proxy.socket); /* of the one before */
-    proxy.pid = child_start(argv, NULL, NULL);
-    assert_true(proxy.pid > 0);
-    if (w->ringtail.pid > 0)
-        return;
-    for (unsigned i = 0; i < 2000 && !is_listening(w, NULL); i++)
-        (void)usleep(5000);
-    assert_true(is_listening(w, NULL));
-}
-
-static void proxy_stop(int signal)
-{
-    if (proxy.pid > 0)
-        (void)child_end(proxy.pid, signal);
-    proxy.pid = 0;
+    (void)snprintf(engine, sizeof engine, "%s/docker.sock", w->dir);
+    assert_true(socket_proxy_start(&proxy, w->dir, engine, allowed));
 }
 
 static int teardown(void **state)
 {
     int r = world_teardown(state);
 
-    proxy_stop(SIGKILL);
+    socket_proxy_stop(&proxy, SIGKILL);
     return r;
 }
-
-#define EVERYTHING "_ping|version|events|containers/.*"
 
 static void run_behind(struct world *w, const char *allowed)
 {
@@ -109,7 +47,7 @@ static void test_everything_is_followed(void **state)
     world_engine(w, NULL);
     for (unsigned i = 0; i < CONTAINERS / 2; i++)
         speakers[i] = world_speaker(w, NULL);
-    run_behind(w, EVERYTHING);
+    run_behind(w, SOCKET_PROXY_ENOUGH);
     for (unsigned i = CONTAINERS / 2; i < CONTAINERS; i++)
         speakers[i] = world_speaker(w, NULL); /* told by events */
     for (unsigned round = 0; round < 4; round++) {
@@ -141,7 +79,7 @@ static void test_breaks_behind_the_proxy_lose_nothing(void **state)
         w,
         &(struct sim_fault){
             .kind = SIM_FAULT_CUT, .on = SIM_REQUEST_LOGS, .skip = 10, .times = 20, .bytes = 500});
-    run_behind(w, EVERYTHING);
+    run_behind(w, SOCKET_PROXY_ENOUGH);
     for (unsigned i = 0; i < CONTAINERS; i++)
         say_many(speakers[i], "line", LINES);
     world_wait_all(w);
@@ -155,13 +93,13 @@ static void test_a_proxy_that_is_killed_is_waited_for(void **state)
 
     world_engine(w, NULL);
     s = world_speaker(w, NULL);
-    run_behind(w, EVERYTHING);
+    run_behind(w, SOCKET_PROXY_ENOUGH);
     say_many(s, "before", LINES);
     world_wait_all(w);
-    proxy_stop(SIGKILL);
+    socket_proxy_stop(&proxy, SIGKILL);
     say_many(s, "without", LINES);
     world_wait_log(w, "Engine unreachable", NULL, 1);
-    proxy_start(w, EVERYTHING);
+    proxy_start(w, SOCKET_PROXY_ENOUGH);
     say_many(s, "after", LINES);
     world_wait_all(w);
     world_stop(w);
@@ -175,7 +113,7 @@ static void test_an_engine_that_restarts_behind_it_is_resumed(void **state)
 
     world_engine(w, NULL);
     s = world_speaker(w, NULL);
-    run_behind(w, EVERYTHING);
+    run_behind(w, SOCKET_PROXY_ENOUGH);
     say_many(s, "before", LINES);
     world_wait_all(w);
     assert_int_equal(0, sim_engine_stop(w->sim, SIM_STOP_LIVE_RESTORE));
@@ -184,6 +122,29 @@ static void test_an_engine_that_restarts_behind_it_is_resumed(void **state)
     say_many(s, "after", LINES);
     world_wait_all(w);
     assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, "Log unreadable", NULL));
+    world_stop(w);
+}
+
+/* HAProxy's word for the same is 503, which an Engine says too, of a log that it can't read now. */
+static void test_a_page_with_503_is_no_refusal(void **state)
+{
+    struct world *w = *state;
+    struct speaker *s;
+
+    world_engine(w, NULL);
+    s = world_speaker(w, NULL);
+    say_many(s, "line", LINES);
+    for (unsigned kind = SIM_REQUEST_PING; kind <= SIM_REQUEST_LOGS; kind++)
+        world_fault(w, &(struct sim_fault){.kind = SIM_FAULT_REPLY,
+                                           .on = (enum sim_request_kind)kind,
+                                           .times = 2,
+                                           .status = 503,
+                                           .content_type = "text/html",
+                                           .body = "<html>No server is available</html>"});
+    world_run(w);
+    world_wait_all(w);
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, "Log unreadable", NULL));
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, "Engine refuses its events", NULL));
     world_stop(w);
 }
 
@@ -207,7 +168,7 @@ static void test_what_it_has_to_allow_is_said(void **state)
         run_behind(w, cases[i].allowed);
         world_wait_log(w, cases[i].message, "ringtail needs GET of _ping, version, events and", 1);
         world_stop_early(w);
-        proxy_stop(SIGKILL);
+        socket_proxy_stop(&proxy, SIGKILL);
         ringtail_proc_finish(&w->ringtail);
     }
 }
@@ -228,12 +189,9 @@ int main(void)
                    test_a_proxy_that_is_killed_is_waited_for),
         PROXY_TEST("an Engine that restarts behind the proxy is resumed",
                    test_an_engine_that_restarts_behind_it_is_resumed),
+        PROXY_TEST("a page with 503 is no refusal", test_a_page_with_503_is_no_refusal),
         PROXY_TEST("what a proxy has to allow is said", test_what_it_has_to_allow_is_said),
     };
 
-    if (access(NGINX, X_OK) < 0) {
-        puts("no nginx");
-        return 77;
-    }
-    return world_main(tests);
+    return socket_proxy_is_there() ? world_main(tests) : 77;
 }
