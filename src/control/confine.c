@@ -128,34 +128,56 @@ static int add_all_rules(scmp_filter_ctx filter)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, CALLS_CLONE_FLAGS_REFUSED, 0));
     if (r == 0)
-        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone3), 0);
     for (size_t i = 0; i < ARRAY_SIZE(calls_socket_families) && r == 0; i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)calls_socket_families[i], 0));
     return r;
 }
 
-static int load_filter(bool strict)
+/* For all threads, also those of libraries. `noted`: the kernel notes what it refuses. */
+static int load_filter(scmp_filter_ctx filter, bool noted)
 {
-    scmp_filter_ctx filter = seccomp_init(strict ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM));
+    int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+
+    if (r < 0)
+        return r;
+    /* Fine without: notes (4.14), and a search in place of a list. */
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, noted);
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    return seccomp_load(filter);
+}
+
+/* The C library asks for clone3 with every thread that it makes, and then for clone. That would be
+ * noted each time, so it has a filter of its own; the strictest answer of all filters counts. */
+static int hide_clone3(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     int r;
 
     if (!filter)
         return -ENOMEM;
-    r = add_all_rules(filter);
-    if (r == 0) /* all threads, also those of libraries */
-        r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-    if (r == 0) {
-        /* Fine without: the kernel's note (4.14), and a search in place of a list. */
-        (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
-        (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-        r = seccomp_load(filter);
-    }
+    r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    if (r == 0)
+        r = load_filter(filter, false);
+    seccomp_release(filter);
+    return r;
+}
+
+static int filter_calls(bool strict)
+{
+    scmp_filter_ctx filter = seccomp_init(strict ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM));
+    int r = filter ? add_all_rules(filter) : -ENOMEM;
+
+    if (r == 0)
+        r = hide_clone3();
+    if (r == 0)
+        r = load_filter(filter, true);
     seccomp_release(filter);
     return r == -EOPNOTSUPP ? -ENOSYS : r; /* of the kernel, not of this build */
 }
 #else
-static int load_filter(bool strict)
+static int filter_calls(bool strict)
 {
     return -EOPNOTSUPP;
 }
@@ -204,7 +226,7 @@ int confine_calls(struct confinement *c, const struct config *config)
 
     if (config->run_confine == CONFINE_OFF)
         return 0;
-    r = take_step(config, load_filter(config->run_confine == CONFINE_STRICT), "system calls",
+    r = take_step(config, filter_calls(config->run_confine == CONFINE_STRICT), "system calls",
                   &c->calls);
     if (r == 0)
         log_info("Confined", LOG_STR("ring", c->ring), LOG_STR("no_new_privs", c->privileges),
