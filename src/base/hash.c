@@ -93,8 +93,10 @@ uint64_t hash_bytes(struct slice in, uint64_t seed)
 {
     size_t pairs = in.len / PAIR, rest = in.len % PAIR;
     uint64_t state = state_feed_pairs(state_init(seed), in.data, pairs);
+    /* What is empty may be nowhere. */
+    const char *last = in.len > 0 ? in.data + in.len - rest : in.data;
 
-    return state_value(state, pair_load_part(in.data + in.len - rest, rest), in.len);
+    return state_value(state, pair_load_part(last, rest), in.len);
 }
 
 void hash_stream_init(struct hash_stream *h, uint64_t seed)

@@ -575,6 +575,8 @@ int base64_append(struct buf *b, struct slice in)
 
     if (in.len % 4 != 0)
         return -EBADMSG;
+    if (in.len == 0)
+        return 0; /* there may be no memory to write to */
     while (padding < 2 && padding < in.len && in.data[in.len - 1 - padding] == '=')
         padding++;
     r = buf_reserve(b, in.len / 4 * 3);
