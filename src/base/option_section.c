@@ -157,6 +157,7 @@ int option_setting_add(void *values, const struct option_place *p,
     struct option_instances *in = instances_of(p->section, values);
     struct option_setting *s;
     size_t instance;
+    int r;
 
     assert(!in->items); /* not after options_complete */
     if (!in->pending)
@@ -176,7 +177,12 @@ int option_setting_add(void *values, const struct option_place *p,
         s->list = *list;
         *list = (struct option_list){0};
     }
-    return setting_init(s, p, origin, value);
+    r = setting_init(s, p, origin, value);
+    if (r < 0) {
+        setting_finish(s);
+        in->pending->settings_count--;
+    }
+    return r;
 }
 
 /* ---- making instances ---- */
