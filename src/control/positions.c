@@ -527,24 +527,34 @@ static void set_aside(struct positions *p, int error)
     forget_all(p);
 }
 
-static void load(struct positions *p)
+/* Nothing that the file is to blame for: at the next start it may be read. */
+static bool may_pass(int error)
+{
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EIO ||
+           error == -EINTR;
+}
+
+static int load(struct positions *p)
 {
     struct buf text = {0};
     int fd = openat(p->dir_fd, p->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int r;
 
     if (fd < 0 && errno == ENOENT)
-        return;
+        return 0;
     r = fd < 0 ? -errno : read_all(fd, &text);
     if (fd >= 0)
         (void)close(fd); /* read only: nothing to lose */
     if (r == 0)
         r = parse_file(p, buf_slice(&text));
     buf_finish(&text);
+    if (may_pass(r))
+        return r;
     if (r < 0)
         set_aside(p, r);
     else
         log_info("Positions loaded", LOG_INT("containers", p->table.count));
+    return 0;
 }
 
 /* ---- saving ---- */
@@ -911,7 +921,9 @@ int positions_open(struct positions *p, const char *path, const char *const *dir
     if (r < 0)
         return r;
     p->enabled = true;
-    load(p);
+    r = load(p);
+    if (r < 0)
+        return r;
     if (p->loaded_saved_at_ns == 0) {
         r = write_first(p);
         if (r < 0) /* the first save tries again */

@@ -119,7 +119,7 @@ struct positions {
  * is one. Blocks: before the ring runs. path NULL: positions are off, every other call is a no-op.
  * directories: of the file sinks, by number; they exist.
  * A damaged file is renamed to <name>.damaged and said so. returns: 0; -EWOULDBLOCK another
- * ringtail uses it; -errno of the directory.
+ * ringtail uses it; -errno of the directory, or of a file that may be read another time.
  */
 int positions_open(struct positions *p, const char *path, const char *const *directories,
                    size_t directories_count, uint32_t marks_max, int64_t interval_ms,
