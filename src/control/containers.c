@@ -343,6 +343,8 @@ int containers_init(struct containers *all, struct ring *ring, struct engine *en
                     struct gather *gather, struct positions *positions, struct meters *meters,
                     const struct config *config)
 {
+    int r;
+
     *all = (struct containers){
         .ring = ring,
         .engine = engine,
@@ -357,8 +359,11 @@ int containers_init(struct containers *all, struct ring *ring, struct engine *en
     all->tick_op.done = on_tick;
     /* Fine enough for the shortest interval, and never so fine as to be seen in the CPU time. */
     all->tick_ms = MAX(MIN(config->stream_rotation_interval_ms / 20, 1000), 10);
+    r = table_init(&all->table);
+    if (r < 0)
+        return r;
     ring_timer(ring, &all->tick_op, all->tick_ms);
-    return table_init(&all->table);
+    return 0;
 }
 
 void containers_finish(struct containers *all)

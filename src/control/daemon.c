@@ -583,10 +583,10 @@ int daemon_run(const struct config *config)
         land(&d);
     } else {
         run(&d);
-        discovery_finish(&d.discovery);
-        containers_finish(&d.containers);
-        meters_finish(&d.meters);
     }
+    discovery_finish(&d.discovery);
+    containers_finish(&d.containers);
+    meters_finish(&d.meters);
     sinks_destroy(&d.sinks);
     positions_finish(&d.positions);
     ring_destroy(d.ring);
