@@ -11,6 +11,7 @@
  *
  *     GET /taken    the records as lines of NDJSON; status 500 and why when something was wrong
  *     GET /stats    {"protobuf": N, "json": N, "gzip": N}: requests
+ *     POST /forget  all of that begins anew
  */
 'use strict';
 
@@ -159,6 +160,11 @@ function receive(request, response, body) {
 function control(request, response) {
   if (request.url === '/stats') {
     response.end(JSON.stringify(stats));
+  } else if (request.url === '/forget') {
+    taken.length = violations.length = 0;
+    identities.clear();
+    Object.assign(stats, { protobuf: 0, json: 0, gzip: 0 });
+    response.end();
   } else if (violations.length > 0) {
     response.statusCode = 500;
     response.end(violations[0]);
