@@ -3,8 +3,9 @@ directory of its own, and ends with it; a control port tells what it has taken.
 
 The control port is as receiver.py's: one line of JSON on standard output says where it is.
 
-    GET /taken?of=NAME    the records of a table or topic as lines of NDJSON, in their order; status
-                          500 and the reason when something about them is wrong
+    GET /taken?of=NAME[&doubles]
+        the records of a table or topic as lines of NDJSON, in their order; status 500 and the reason
+        when something about them is wrong, as it is when one is there twice without `doubles`
 """
 
 import http.server
@@ -38,7 +39,7 @@ class Beside:
         return self.child
 
     def serve(self, port, taken):
-        """Says that the server is there, at `port`; taken(name) gives its records as objects."""
+        """Says that the server is there, at `port`; taken(name, doubles) gives its records as objects."""
 
         class Control(http.server.BaseHTTPRequestHandler):
             def log_message(self, *args):
@@ -46,9 +47,10 @@ class Beside:
 
             def do_GET(self):
                 url = urllib.parse.urlsplit(self.path)
-                of = urllib.parse.parse_qs(url.query)["of"][0]
+                query = urllib.parse.parse_qs(url.query, keep_blank_values=True)
                 try:
-                    status, body = 200, "".join(json.dumps(record) + "\n" for record in taken(of))
+                    records = taken(query["of"][0], "doubles" in query)
+                    status, body = 200, "".join(json.dumps(record) + "\n" for record in records)
                 except (ValueError, KeyError, OSError) as error:
                     status, body = 500, repr(error)
                 self.send_response(status)

@@ -105,7 +105,7 @@ def main():
     ask(port, TABLE.format(name="lines", more=""))
     ask(port, TABLE.format(name="numbered", more=NUMBER))
     # Rows end with a newline, and strings may have other ends of lines in them.
-    beside.serve(port, lambda of: map(record_of, ask(port, TAKEN.format(name=of)).split("\n")[:-1]))
+    beside.serve(port, lambda of, doubles: map(record_of, ask(port, TAKEN.format(name=of)).split("\n")[:-1]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 
 #include "ringtail/base/macros.h"
 #include "sink/http_curl.h"
+#include "support/failing_libraries.h"
 #include "support/receiver.h"
 
 #define REQUESTS 6
@@ -41,7 +42,10 @@ static bool must_fail(bool is_allocation)
     return fails;
 }
 
-static struct curl_calls real;
+bool failing_curl_must_fail(void)
+{
+    return must_fail(false);
+}
 
 static void *failing_malloc(size_t size)
 {
@@ -63,138 +67,19 @@ static void *failing_calloc(size_t count, size_t size)
     return must_fail(true) ? NULL : calloc(count, size);
 }
 
-static CURLcode failing_global_init(long flags)
+static int init_with_failing_memory(long flags)
 {
     void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
     __typeof__(curl_global_init_mem) *init =
         (__typeof__(init))dlsym(library, "curl_global_init_mem");
 
     assert_non_null(init);
-    if (must_fail(false))
-        return CURLE_FAILED_INIT;
-    return init(flags, failing_malloc, free, failing_realloc, failing_strdup, failing_calloc);
-}
-
-static CURLU *failing_url(void)
-{
-    return must_fail(false) ? NULL : real.url();
-}
-
-/* Whether the address is const depends on libcurl's release. */
-static CURLUcode failing_url_get(CURLU *url, CURLUPart part, char **ret, unsigned flags)
-{
-    return must_fail(false) ? CURLUE_OUT_OF_MEMORY : real.url_get(url, part, ret, flags);
-}
-
-static CURLUcode failing_url_set(CURLU *url, CURLUPart part, const char *text, unsigned flags)
-{
-    return must_fail(false) ? CURLUE_OUT_OF_MEMORY : real.url_set(url, part, text, flags);
-}
-
-static CURL *failing_easy_init(void)
-{
-    return must_fail(false) ? NULL : real.easy_init();
-}
-
-/** Numbers, pointers and offsets are told apart by the option's range (curl.h, CURLOPTTYPE_*). */
-static CURLcode failing_easy_setopt(CURL *easy, CURLoption option, ...)
-{
-    CURLcode code;
-    va_list ap;
-
-    if (must_fail(false))
-        return CURLE_OUT_OF_MEMORY;
-    va_start(ap, option);
-    if ((int)option < CURLOPTTYPE_OBJECTPOINT)
-        code = real.easy_setopt(easy, option, va_arg(ap, long));
-    else if ((int)option < CURLOPTTYPE_FUNCTIONPOINT || (int)option >= CURLOPTTYPE_BLOB)
-        code = real.easy_setopt(easy, option, va_arg(ap, void *));
-    else if ((int)option < CURLOPTTYPE_OFF_T)
-        code = real.easy_setopt(easy, option, va_arg(ap, curl_write_callback));
-    else
-        code = real.easy_setopt(easy, option, va_arg(ap, curl_off_t));
-    va_end(ap);
-    return code;
-}
-
-static CURLcode failing_easy_getinfo(CURL *easy, CURLINFO info, ...)
-{
-    CURLcode code;
-    va_list ap;
-
-    if (must_fail(false))
-        return CURLE_BAD_FUNCTION_ARGUMENT;
-    va_start(ap, info);
-    code = real.easy_getinfo(easy, info, va_arg(ap, long *));
-    va_end(ap);
-    return code;
-}
-
-static CURLM *failing_multi_init(void)
-{
-    return must_fail(false) ? NULL : real.multi_init();
-}
-
-static CURLMcode failing_multi_add_handle(CURLM *multi, CURL *easy)
-{
-    return must_fail(false) ? CURLM_OUT_OF_MEMORY : real.multi_add_handle(multi, easy);
-}
-
-static CURLMcode failing_multi_remove_handle(CURLM *multi, CURL *easy)
-{
-    return must_fail(false) ? CURLM_INTERNAL_ERROR : real.multi_remove_handle(multi, easy);
-}
-
-static CURLMcode failing_multi_perform(CURLM *multi, int *running)
-{
-    return must_fail(false) ? CURLM_OUT_OF_MEMORY : real.multi_perform(multi, running);
-}
-
-static CURLMcode failing_multi_poll(CURLM *multi, struct curl_waitfd *more, unsigned count,
-                                    int timeout_ms, int *ready)
-{
-    return must_fail(false) ? CURLM_OUT_OF_MEMORY
-                            : real.multi_poll(multi, more, count, timeout_ms, ready);
-}
-
-static CURLMcode failing_multi_wakeup(CURLM *multi)
-{
-    return must_fail(false) ? CURLM_WAKEUP_FAILURE : real.multi_wakeup(multi);
-}
-
-static CURLMsg *failing_multi_info_read(CURLM *multi, int *left)
-{
-    return must_fail(false) ? NULL : real.multi_info_read(multi, left);
-}
-
-int __real_curl_calls_load(struct curl_calls *ret, char *why, size_t why_size);
-int __wrap_curl_calls_load(struct curl_calls *ret, char *why, size_t why_size);
-
-int __wrap_curl_calls_load(struct curl_calls *ret, char *why, size_t why_size)
-{
-    int r = __real_curl_calls_load(&real, why, why_size);
-
-    assert_int_equal(0, r);
-    *ret = real;
-    ret->global_init = failing_global_init;
-    ret->url = failing_url;
-    ret->url_get = (__typeof__(ret->url_get))(void *)failing_url_get;
-    ret->url_set = failing_url_set;
-    ret->easy_init = failing_easy_init;
-    ret->easy_setopt = failing_easy_setopt;
-    ret->easy_getinfo = failing_easy_getinfo;
-    ret->multi_init = failing_multi_init;
-    ret->multi_add_handle = failing_multi_add_handle;
-    ret->multi_remove_handle = failing_multi_remove_handle;
-    ret->multi_perform = failing_multi_perform;
-    ret->multi_poll = failing_multi_poll;
-    ret->multi_wakeup = failing_multi_wakeup;
-    ret->multi_info_read = failing_multi_info_read;
-    return 0;
+    return (int)init(flags, failing_malloc, free, failing_realloc, failing_strdup, failing_calloc);
 }
 
 static int group_setup(void **state)
 {
+    failing_curl_global_init = init_with_failing_memory;
     return receiver_start(&receiver, NULL);
 }
 
