@@ -494,7 +494,13 @@ static void start_file(struct ring_epoll *e, struct op *op, const union op_args 
                            (op->kind == OP_WRITE && args->write.offset < 0);
 
     memcpy(op->scratch, args, sizeof *args);
-    if (!at_own_position || !watch_file(e, op))
+    if (at_own_position && watch_file(e, op))
+        return;
+    /* Without room for another watch: a thread might wait for ever, and could not be told to end.
+     */
+    if (at_own_position && (errno == ENOSPC || errno == ENOMEM))
+        end(e, op, -errno);
+    else
         hand_over(e, op);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -357,6 +358,40 @@ static void test_both_directions_of_one_descriptor_may_wait(void **state)
     (void)close(ends[1]);
 }
 
+/* ---- no room for another watch ---- */
+
+static bool is_full;
+
+int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+
+int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+    if (is_full && operation == EPOLL_CTL_ADD) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_epoll_ctl(epoll_fd, operation, fd, event);
+}
+
+/* The fixture's end would wait for a thread that reads the pipe. */
+static void test_a_pipe_that_cannot_be_watched_holds_no_thread(void **state)
+{
+    struct ring_fixture *f = *state;
+    struct waited w;
+    int ends[2];
+    char byte;
+
+    assert_int_equal(0, pipe(ends));
+    waited_init(&w);
+    is_full = true;
+    START(ring_read(f->ring, &w.op, ends[0], &byte, 1, -1));
+    is_full = false;
+    assert_int_equal(-ENOSPC, run_op(f, &w));
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 #define RING_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -371,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_what_no_thread_has_begun_can_be_cancelled_and_has_done_nothing),
         RING_TEST(test_a_full_pipe_is_waited_for_without_changing_it_for_others),
         RING_TEST(test_both_directions_of_one_descriptor_may_wait),
+        RING_TEST(test_a_pipe_that_cannot_be_watched_holds_no_thread),
     };
     int skip_code = ring_skip_code();
 
