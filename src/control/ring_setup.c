@@ -3,6 +3,8 @@
 
 #include <sys/resource.h>
 
+#include "confine.h"
+
 #define SQE_BYTES 64
 #define CQE_BYTES 16
 #define CQES_PER_SQE 4
