@@ -336,6 +336,7 @@ static void splice_pass(struct bench_job *job)
     for (size_t i = 0; i < CORPUS_LINES; i++) {
         if (splice_judge(&s->history, &s->cursor, &s->parts[i]) != SPLICE_DELIVER)
             continue;
+        s->parts[i].ordinal = splice_ordinal(&s->history, &s->cursor, &s->parts[i]);
         splice_delivered(&s->history, &s->cursor, &s->parts[i]);
         s->delivered++;
     }

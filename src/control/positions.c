@@ -23,7 +23,7 @@
 
 #define FILE_BYTES_MAX (256u << 20)
 #define VERSION 2
-#define VERSION_ONE_DIRECTORY 1
+#define VERSION_FIRST 1 /* of one directory, and marks without ordinals */
 #define HEAD_FORMAT "ringtail positions %u %016" PRIx64 "\n"
 #define HEAD_LEN 38
 /* So many of the last records are enough to find a place by. */
@@ -39,6 +39,7 @@
 #define LOCK_PAUSE_MS 20
 
 static const char *const written_names[] = {"written_stdout", "written_stderr"};
+static const char *const last_names[] = {"last_stdout", "last_stderr"};
 
 static const uint8_t positions_edges[POSITIONS_STATE_COUNT] = {
     [POSITIONS_IDLE] = BIT(POSITIONS_SETTLING),
@@ -165,6 +166,18 @@ static int print_marks(struct buf *out, const struct splice_history *h,
     return r < 0 ? r : buf_append_char(out, '"');
 }
 
+/* A stream may have no mark that is saved, and still go on in the same nanosecond. */
+static int print_last(struct buf *out, const struct splice_history *h)
+{
+    int r = 0;
+
+    for (size_t s = 0; s < ARRAY_SIZE(last_names) && r == 0; s++)
+        if (h->has_last[s])
+            r = buf_printf(out, ",\"%s\":[%" PRId64 ",%u]", last_names[s], h->last_ts_ns[s],
+                           h->last_ordinal[s]);
+    return r;
+}
+
 static int print_written(struct buf *out, const struct written *w)
 {
     int r = 0;
@@ -194,6 +207,8 @@ static void print_entry(struct position *e, const struct position_state *state)
                    e->seen_at_ns, state->history->floor_ns);
     if (r == 0)
         r = print_marks(&e->text, state->history, state->joiner);
+    if (r == 0)
+        r = print_last(&e->text, state->history);
     if (r == 0)
         r = print_written(&e->text, state->written);
     if (r == 0)
@@ -342,7 +357,7 @@ static uint64_t first_directory(const struct positions *p)
     return p->directories_count > 0 ? p->directories[0] : 0;
 }
 
-static int parse_marks(struct position *e, const char *text)
+static int parse_marks(struct position *e, unsigned version, const char *text)
 {
     size_t len = strlen(text);
 
@@ -350,23 +365,39 @@ static int parse_marks(struct position *e, const char *text)
         return -EBADMSG;
     for (size_t at = 0; at < len; at += 32) {
         uint64_t ts, fingerprint;
-        int used = 0;
+        struct splice_mark mark;
+        int used = 0, r;
 
         if (sscanf(text + at, "%16" SCNx64 "%16" SCNx64 "%n", &ts, &fingerprint, &used) != 2 ||
             used != 32)
             return -EBADMSG;
-        if (splice_restore(&e->history, &(struct splice_mark){(int64_t)ts, fingerprint}) < 0)
-            return -ENOMEM;
+        mark = (struct splice_mark){(int64_t)ts, fingerprint};
+        r = version == VERSION_FIRST ? splice_restore_uncounted(&e->history, &mark)
+                                     : splice_restore(&e->history, &mark);
+        if (r < 0)
+            return r;
         e->history.has_owed |= (fingerprint & SPLICE_MARK_OWED) != 0;
     }
     return 0;
+}
+
+static void parse_last(struct position *e, yyjson_val *v)
+{
+    for (size_t s = 0; s < ARRAY_SIZE(last_names); s++) {
+        yyjson_val *last = yyjson_obj_get(v, last_names[s]);
+
+        if (last)
+            splice_restore_last(&e->history, s == 0 ? RECORD_STDOUT : RECORD_STDERR,
+                                yyjson_get_sint(yyjson_arr_get(last, 0)),
+                                (uint16_t)yyjson_get_uint(yyjson_arr_get(last, 1)));
+    }
 }
 
 /* In version 1 nothing tells whose lines they are. */
 static int parse_written(const struct positions *p, struct written_stream *s, unsigned version,
                          yyjson_val *v)
 {
-    uint64_t output = version == VERSION_ONE_DIRECTORY ? first_directory(p) : 0;
+    uint64_t output = version == VERSION_FIRST ? first_directory(p) : 0;
 
     const char *lines = yyjson_get_str(yyjson_obj_get(v, "lines"));
     size_t len = yyjson_get_len(yyjson_obj_get(v, "lines"));
@@ -405,7 +436,9 @@ static int parse_container(struct positions *p, unsigned version, yyjson_val *v)
     e->is_restored = true;
     e->seen_at_ns = yyjson_get_sint(yyjson_obj_get(v, "seen_at"));
     e->history.floor_ns = yyjson_get_sint(yyjson_obj_get(v, "floor"));
-    r = parse_marks(e, marks);
+    r = parse_marks(e, version, marks);
+    if (r == 0)
+        parse_last(e, v);
     for (size_t i = 0; i < ARRAY_SIZE(e->written.of) && r == 0; i++)
         r = parse_written(p, &e->written.of[i], version, yyjson_obj_get(v, written_names[i]));
     return r;
@@ -414,9 +447,8 @@ static int parse_container(struct positions *p, unsigned version, yyjson_val *v)
 static int parse_output(struct positions *p, unsigned version, yyjson_val *v)
 {
     const char *path = yyjson_get_str(yyjson_obj_get(v, "path"));
-    uint64_t directory = version == VERSION_ONE_DIRECTORY
-                             ? first_directory(p)
-                             : yyjson_get_uint(yyjson_obj_get(v, "directory"));
+    uint64_t directory = version == VERSION_FIRST ? first_directory(p)
+                                                  : yyjson_get_uint(yyjson_obj_get(v, "directory"));
     struct position_output *o;
 
     if (!path)
@@ -477,7 +509,7 @@ static int parse_file(struct positions *p, struct slice text)
     int r;
 
     while (!has_head(text, version))
-        if (version-- == VERSION_ONE_DIRECTORY)
+        if (version-- == VERSION_FIRST)
             return -EBADMSG;
     doc = yyjson_read(text.data + HEAD_LEN, text.len - HEAD_LEN, 0);
     if (!doc)

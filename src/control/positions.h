@@ -14,7 +14,8 @@
  * ──► IDLE
  *
  * The file: a line `ringtail positions 2 <hash of the rest>`, then JSON. What does not hold
- * together is set aside. Version 1, which knew a single directory, is read as that of the first.
+ * together is set aside. Version 1, which knew a single directory and no ordinals, is read as that
+ * of the first.
  */
 #pragma once
 

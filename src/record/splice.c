@@ -23,6 +23,7 @@
 /* What is not to be left out although the clock was set back by less than this. */
 #define CLOCK_STEP_NS (3600 * NSEC_PER_SEC)
 #define RECENT_MARKS 64
+#define LEVEL_SINCE 2
 /* Without follow. */
 #define LEVEL_WHOLE 3
 /* Of a record on the wire: frame header, timestamp and blank. */
@@ -37,6 +38,7 @@ static struct splice_mark *mark_at(const struct splice_history *h, uint64_t numb
     return &h->marks[number & (h->cap - 1)];
 }
 
+/* Of the first record of its timestamp. */
 static uint64_t fingerprint_of(const struct part *part)
 {
     return (part->fingerprint & ~SPLICE_MARK_FLAGS) |
@@ -47,8 +49,18 @@ static bool mark_is(const struct splice_history *h, uint64_t number, const struc
 {
     const struct splice_mark *m = mark_at(h, number);
 
-    return m->ts_ns == part->ts_ns &&
-           ((m->fingerprint ^ fingerprint_of(part)) & ~SPLICE_MARK_OWED) == 0;
+    return m->ts_ns == part->ts_ns && ((m->fingerprint ^ fingerprint_of(part)) &
+                                       ~(SPLICE_MARK_OWED | SPLICE_MARK_ORDINAL)) == 0;
+}
+
+static uint16_t mark_ordinal(const struct splice_mark *m)
+{
+    return (uint16_t)(m->fingerprint >> SPLICE_MARK_ORDINAL_SHIFT);
+}
+
+static unsigned mark_stream(const struct splice_mark *m)
+{
+    return (m->fingerprint & SPLICE_MARK_STDERR) != 0;
 }
 
 static void grow(struct splice_history *h)
@@ -65,15 +77,20 @@ static void grow(struct splice_history *h)
     h->cap = cap;
 }
 
-/* Appends a mark. Without memory for it the history is one short. */
-static int append_mark(struct splice_history *h, struct splice_mark mark)
+static uint16_t next_ordinal(const struct splice_history *h, unsigned s, int64_t ts_ns)
 {
-    unsigned s = (mark.fingerprint & SPLICE_MARK_STDERR) != 0;
+    return h->has_last[s] && h->last_ts_ns[s] == ts_ns ? (uint16_t)(h->last_ordinal[s] + 1) : 0;
+}
 
-    h->last_ordinal[s] =
-        h->has_last[s] && h->last_ts_ns[s] == mark.ts_ns ? (uint16_t)(h->last_ordinal[s] + 1) : 0;
+/* Appends a mark, which gets its ordinal. Without memory for it the history is one short. */
+static inline int append_mark(struct splice_history *h, struct splice_mark mark, uint16_t ordinal)
+{
+    unsigned s = mark_stream(&mark);
+
+    h->last_ordinal[s] = ordinal;
     h->last_ts_ns[s] = mark.ts_ns;
     h->has_last[s] = true;
+    mark.fingerprint |= (uint64_t)ordinal << SPLICE_MARK_ORDINAL_SHIFT;
     if (h->next - h->first == h->cap && h->cap < h->marks_max)
         grow(h);
     if (h->cap == 0)
@@ -87,27 +104,11 @@ static int append_mark(struct splice_history *h, struct splice_mark mark)
     return 0;
 }
 
-uint16_t splice_count_before(const struct splice_history *h, const struct splice_cursor *c,
-                             const struct part *part)
+uint16_t splice_ordinal_of_many(const struct splice_history *h, const struct splice_cursor *c,
+                                const struct part *part)
 {
-    unsigned s = part->stream - RECORD_STDOUT;
-    uint16_t before = 0;
-
-    if (likely(!c->repays))
-        return h->has_last[s] && h->last_ts_ns[s] == part->ts_ns
-                   ? (uint16_t)(h->last_ordinal[s] + 1)
-                   : 0;
-    /* Its mark is somewhere in the history: those before it are counted. */
-    for (uint64_t n = c->at - 1; n-- > h->first;) {
-        const struct splice_mark *mark = splice_mark(h, n);
-
-        if ((mark->fingerprint & SPLICE_MARK_STDERR) != (s ? SPLICE_MARK_STDERR : 0))
-            continue;
-        if (mark->ts_ns != part->ts_ns)
-            break;
-        before++;
-    }
-    return before;
+    return likely(!c->repays) ? next_ordinal(h, part->stream - RECORD_STDOUT, part->ts_ns)
+                              : mark_ordinal(mark_at(h, c->at - 1));
 }
 
 void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
@@ -120,8 +121,8 @@ void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
     h->record_bytes_avg =
         (uint32_t)((h->record_bytes_avg * UINT64_C(15) + part->text.len + RECORD_OVERHEAD_BYTES) /
                    16);
-    (void)append_mark(h,
-                      (struct splice_mark){part->ts_ns, fingerprint_of(part)}); /* may come twice */
+    (void)append_mark(h, (struct splice_mark){part->ts_ns, fingerprint_of(part)},
+                      part->ordinal); /* may come twice */
 }
 
 const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t number)
@@ -133,7 +134,28 @@ const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t n
 int splice_restore(struct splice_history *h, const struct splice_mark *mark)
 {
     h->is_cut = true;
-    return append_mark(h, *mark);
+    return append_mark(h, *mark, mark_ordinal(mark));
+}
+
+int splice_restore_uncounted(struct splice_history *h, const struct splice_mark *mark)
+{
+    struct splice_mark plain = {mark->ts_ns, mark->fingerprint & ~SPLICE_MARK_ORDINAL};
+    int r;
+
+    h->is_cut = true;
+    r = append_mark(h, plain, next_ordinal(h, mark_stream(mark), mark->ts_ns));
+    h->counted_from = h->next;
+    return r;
+}
+
+void splice_restore_last(struct splice_history *h, enum record_stream stream, int64_t ts_ns,
+                         uint16_t ordinal)
+{
+    unsigned s = stream - RECORD_STDOUT;
+
+    h->has_last[s] = true;
+    h->last_ts_ns[s] = ts_ns;
+    h->last_ordinal[s] = ordinal;
 }
 
 static enum splice_verdict deliver(struct splice_cursor *c)
@@ -146,7 +168,7 @@ static enum splice_verdict deliver(struct splice_cursor *c)
 static enum splice_verdict place(struct splice_history *h, struct splice_cursor *c, uint64_t number)
 {
     c->at = number + 1;
-    c->mode = c->at == h->next ? SPLICE_LIVE : SPLICE_REPLAY;
+    c->mode = c->at == h->next && !c->is_doubtful ? SPLICE_LIVE : SPLICE_REPLAY;
     c->repays = (mark_at(h, number)->fingerprint & SPLICE_MARK_OWED) != 0;
     if (c->repays)
         return SPLICE_DELIVER;
@@ -207,10 +229,16 @@ static bool is_part(const struct part *part)
     return part->text.len >= PART_TEXT_BYTES && !ends_line(part);
 }
 
+/* Whether the record goes on in the same nanosecond as the history. */
+static bool is_in_last_run(const struct splice_history *h, const struct part *part)
+{
+    return part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT];
+}
+
 /* Whether the line that the part belongs to may go on behind the history, in parts equal to it. */
 static bool is_open_end(const struct splice_history *h, const struct part *part)
 {
-    return is_part(part) && part->ts_ns == h->last_ts_ns[part->stream - RECORD_STDOUT];
+    return is_part(part) && is_in_last_run(h, part);
 }
 
 /* Whether parts of its line that are equal to this one may stand in front of the history, with
@@ -240,6 +268,60 @@ static enum splice_verdict skip(struct splice_cursor *c)
     return SPLICE_DROP;
 }
 
+/* Takes note of where the record stands among its neighbours in the response. The first of them is
+ * in it if another timestamp came before, and with `since`, which all of a timestamp are in front
+ * of, or behind; unless the Engine has dropped it, which the level after that takes into account.
+ */
+static const struct splice_run *count(struct splice_cursor *c, const struct part *part)
+{
+    struct splice_run *run = &c->runs[part->stream - RECORD_STDOUT];
+
+    if (run->seen && run->ts_ns == part->ts_ns)
+        run->ordinal++;
+    else
+        *run = (struct splice_run){
+            .seen = true,
+            .whole = run->seen || c->level == LEVEL_SINCE,
+            .ts_ns = part->ts_ns,
+        };
+    return run;
+}
+
+/* Whether ordinals in the response are comparable with those of the marks. Not so where records
+ * come twice (equal ones of one nanosecond are one then), where the floor has cut some off, and at
+ * the last level, which has to come to an end. */
+static bool has_ordinals(const struct splice_history *h, const struct splice_cursor *c,
+                         const struct part *part)
+{
+    return !h->engine_repeats && !is_last_level(c) && h->counted_from <= h->first &&
+           (h->is_cut || part->ts_ns >= h->floor_ns);
+}
+
+static bool find_ordinal(const struct splice_history *h, const struct part *part, uint16_t ordinal,
+                         uint64_t *ret)
+{
+    for (uint64_t n = h->first; n < h->next; n++)
+        if (mark_is(h, n, part) && mark_ordinal(mark_at(h, n)) == ordinal) {
+            *ret = n;
+            return true;
+        }
+    return false;
+}
+
+/* Whether the history has the first record of this timestamp and stream, before mark `number`. */
+static bool begins_within(const struct splice_history *h, uint64_t number)
+{
+    unsigned s = mark_stream(mark_at(h, number));
+
+    for (uint64_t n = number + 1; n > h->first; n--) {
+        const struct splice_mark *m = mark_at(h, n - 1);
+
+        if (mark_stream(m) == s && mark_ordinal(m) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Nothing was delivered yet: only the floor says where to begin. */
 static enum splice_verdict judge_by_floor(struct splice_history *h, struct splice_cursor *c,
                                           const struct part *part)
@@ -254,26 +336,40 @@ static enum splice_verdict judge_by_floor(struct splice_history *h, struct splic
     return deliver(c);
 }
 
+/* A record that is known, by its text and timestamp: but is it that one? */
+static enum splice_verdict judge_anchor(struct splice_history *h, struct splice_cursor *c,
+                                        const struct part *part, const struct splice_run *run,
+                                        uint64_t oldest)
+{
+    bool owed = (mark_at(h, oldest)->fingerprint & SPLICE_MARK_OWED) != 0;
+    bool counts = has_ordinals(h, c, part);
+    uint64_t newest = 0;
+
+    if (counts && run->whole)
+        return find_ordinal(h, part, run->ordinal, &oldest) ? place(h, c, oldest) : skip(c);
+    /* `since` begins before all of several equal records; a tail may begin among them. */
+    if (c->level < LEVEL_SINCE && (c->mode == SPLICE_SEEK || owed || counts)) {
+        (void)find_newest(h, part, &newest);
+        if (newest != oldest || is_open_end(h, part) || first_owed(h) < oldest ||
+            (counts && !begins_within(h, oldest)))
+            return SPLICE_WIDEN;
+    }
+    /* Known it is, but it does not tell where the response is. */
+    if (!owed && ((c->level < LEVEL_SINCE && is_open_end(h, part)) ||
+                  (!is_last_level(c) && is_at_edge(h, part, oldest))))
+        return skip(c);
+    c->is_doubtful = counts && c->level < LEVEL_SINCE && is_in_last_run(h, part);
+    return place(h, c, oldest);
+}
+
 static enum splice_verdict judge_seek(struct splice_history *h, struct splice_cursor *c,
                                       const struct part *part)
 {
-    uint64_t oldest, newest = 0;
+    const struct splice_run *run = count(c, part);
+    uint64_t oldest;
 
-    if (find_oldest(h, part, &oldest)) {
-        bool owed = (mark_at(h, oldest)->fingerprint & SPLICE_MARK_OWED) != 0;
-
-        /* `since` begins before all of several equal records; a tail may begin among them. */
-        if (c->level < 2 && (c->mode == SPLICE_SEEK || owed)) {
-            (void)find_newest(h, part, &newest);
-            if (newest != oldest || is_open_end(h, part) || first_owed(h) < oldest)
-                return SPLICE_WIDEN;
-        }
-        /* Known it is, but it does not tell where the response is. */
-        if (!owed && ((c->level < 2 && is_open_end(h, part)) ||
-                      (!is_last_level(c) && is_at_edge(h, part, oldest))))
-            return skip(c);
-        return place(h, c, oldest);
-    }
+    if (find_oldest(h, part, &oldest))
+        return judge_anchor(h, c, part, run, oldest);
     if (is_last_level(c)) {
         if (c->seen == 1)
             h->gaps_suspected++;
@@ -303,25 +399,57 @@ static enum splice_verdict judge_known(struct splice_history *h, struct splice_c
     return deliver(c);
 }
 
-enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
-                                 const struct part *part)
+static inline enum splice_verdict judge_live(struct splice_history *h, struct splice_cursor *c,
+                                             const struct part *part)
 {
     unsigned s = part->stream - RECORD_STDOUT;
 
+    if (likely(!h->has_last[s] || part->ts_ns > h->last_ts_ns[s]))
+        return deliver(c);
+    /* Equal timestamps are parts of one line, or lines of one nanosecond: both are new. */
+    if (part->ts_ns == h->last_ts_ns[s] && !(h->engine_repeats && !is_part(part)))
+        return deliver(c);
+    return judge_known(h, c, part);
+}
+
+/* A record that is where it has to be ends the doubt, unless the same can be said of it. And what
+ * was there when the response was asked for, or is of the same nanosecond, may stand behind a later
+ * one of those that are alike. */
+static bool is_misplaced(struct splice_history *h, struct splice_cursor *c, const struct part *part,
+                         bool is_next)
+{
+    const struct splice_run *run = count(c, part);
+
+    if (is_next && run->whole)
+        is_next = mark_ordinal(mark_at(h, c->at)) == run->ordinal;
+    if (!is_next && (is_in_last_run(h, part) || (int64_t)c->seen <= c->tail))
+        return true;
+    c->is_doubtful = is_next && !run->whole && is_in_last_run(h, part);
+    return false;
+}
+
+static enum splice_verdict judge_replay(struct splice_history *h, struct splice_cursor *c,
+                                        const struct part *part)
+{
+    bool is_next = c->at >= h->first && c->at < h->next && mark_is(h, c->at, part);
+
+    if (c->is_doubtful && is_misplaced(h, c, part, is_next))
+        return SPLICE_WIDEN;
+    if (is_next)
+        return place(h, c, c->at);
+    return c->at == h->next ? judge_live(h, c, part) : judge_known(h, c, part);
+}
+
+enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor *c,
+                                 const struct part *part)
+{
     c->seen++;
     c->repays = false;
     switch (c->mode) {
     case SPLICE_LIVE:
-        if (likely(!h->has_last[s] || part->ts_ns > h->last_ts_ns[s]))
-            return deliver(c);
-        /* Equal timestamps are parts of one line, or lines of one nanosecond: both are new. */
-        if (part->ts_ns == h->last_ts_ns[s] && !(h->engine_repeats && !is_part(part)))
-            return deliver(c);
-        return judge_known(h, c, part);
+        return judge_live(h, c, part);
     case SPLICE_REPLAY:
-        if (c->at >= h->first && c->at < h->next && mark_is(h, c->at, part))
-            return place(h, c, c->at);
-        return judge_known(h, c, part);
+        return judge_replay(h, c, part);
     case SPLICE_SEEK:
     case SPLICE_BELOW:
     case SPLICE_SKIP:
@@ -383,7 +511,7 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
     if (!splice_has_history(h)) {
         if (h->floor_ns == INT64_MIN)
             return;
-        if (level < 2 && !h->floor_is_far) {
+        if (level < LEVEL_SINCE && !h->floor_is_far) {
             ret->tail = level == 0 ? TAIL_MIN * 4 : TAIL_MIN * 4 * TAIL_WIDER;
             return;
         }
@@ -394,7 +522,7 @@ void splice_plan(const struct splice_history *h, unsigned level, int64_t now_ns,
     for (size_t s = 0; s < ARRAY_SIZE(h->last_ts_ns); s++)
         if (h->has_last[s])
             newest_last = MAX(newest_last, h->last_ts_ns[s]);
-    if (level >= 2) {
+    if (level >= LEVEL_SINCE) {
         /* From 26.1 on all comes that is behind the first record of that time; before, `since` also
          * takes out what was written after the clock was set back. And behind a gap all is new. */
         bool filters = h->engine_repeats || level == SPLICE_LEVELS - 1;
@@ -419,7 +547,7 @@ void splice_plan_takeover(const struct splice_history *h, unsigned level, int64_
 
     splice_plan(h, level, now_ns, ret);
     ret->whole = false; /* it has to go on where the other one ends */
-    if (level > 1)
+    if (level >= LEVEL_SINCE)
         return;
     if (!splice_has_history(h)) {
         /* As a rule the newest record is in front of the floor, or there is none. */

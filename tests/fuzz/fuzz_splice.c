@@ -25,13 +25,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.since = (enum splice_model_since)(data[0] / 5 % 3);
     options.engine_20_10 = data[1] & 2;
     /* What the Engines do not do, and what nobody could tell: a clock that is set back while
-     * records are dropped, and what 20.10's filter leaves of a line in equal parts that began
-     * before the floor. */
+     * records are dropped, what 20.10's filter leaves of a line in equal parts that began before
+     * the floor, and which of many lines of one nanosecond came behind a floor among them. */
     options.equal_lines = !options.engine_20_10 && (data[1] & 4);
     options.equal_parts =
         (data[1] & 1) && !(options.engine_20_10 && options.since != SPLICE_MODEL_ALL);
     options.clock_steps = (data[1] & 16) && data[1] % 16 == 0 && options.since == SPLICE_MODEL_ALL;
     options.drops = !options.clock_steps && (data[1] & 8);
+    if (!options.engine_20_10 && !options.clock_steps && options.since != SPLICE_MODEL_NOW) {
+        options.crowds = data[1] & 32;
+        options.restarts = data[1] & 64;
+    }
     splice_model_play(&choices, &options, &result);
     if (result.error[0]) {
         (void)fprintf(stderr, "%s\n", result.error);

@@ -14,7 +14,8 @@
 #define START_NS (INT64_C(1795188000) * NSEC_PER_SEC)
 #define SKEW_MAX_NS (40 * NSEC_PER_MSEC)
 #define PART_BYTES 16384
-#define RUN_REACH 16 /* so many records of the other stream may stand inside a run */
+#define RUN_REACH 16  /* so many records of the other stream may stand inside a run */
+#define MARKS_SAVED 8 /* control/positions.c */
 #define NOTHING SIZE_MAX
 
 static const char part_text[PART_BYTES + 1]; /* with a byte for the end */
@@ -158,6 +159,20 @@ static void log_run(struct game *g, enum text_kind kind, bool has_end)
         log_record(g, stream, ts, TEXT_LINE, ++g->texts);
 }
 
+/* Of both streams, in any order; about half of the texts are there more than once. */
+static void log_crowd(struct game *g)
+{
+    int64_t ts_ns[] = {next_stamp(g, RECORD_STDOUT), next_stamp(g, RECORD_STDERR)};
+    uint64_t n = 1 + choose(g->choices, maybe(g, 4) ? 2 * g->options->marks_max : 20);
+
+    for (uint64_t i = 0; i < n; i++) {
+        enum record_stream stream = any_stream(g);
+
+        log_record(g, stream, ts_ns[stream - RECORD_STDOUT], TEXT_LINE,
+                   maybe(g, 2) ? choose(g->choices, 3) : ++g->texts);
+    }
+}
+
 static void pass_time(struct game *g)
 {
     static const int64_t scales_ns[] = {NSEC_PER_USEC, NSEC_PER_MSEC, NSEC_PER_SEC,
@@ -175,25 +190,19 @@ static void step_clock_back(struct game *g)
     g->stream_last_ns[0] = g->stream_last_ns[1] = INT64_MIN;
 }
 
-static bool is_alike(const struct logged *a, const struct logged *b)
-{
-    return a->ts_ns == b->ts_ns && a->fingerprint == b->fingerprint;
-}
-
-/* The record close in front of this one that can't be told from it; NOTHING if there is none. */
-static size_t find_alike(const struct game *g, size_t index)
-{
-    for (size_t i = index; i > 0 && i + RUN_REACH > index; i--)
-        if (is_alike(&g->log[i - 1], &g->log[index]))
-            return i - 1;
-    return NOTHING;
-}
-
+/* Whether a stream's records from this one on have the timestamp of the one before. */
 static bool is_inside_run(const struct game *g, size_t index)
 {
-    for (size_t i = index; i < g->count && i < index + RUN_REACH; i++)
-        if (find_alike(g, i) < index)
+    for (enum record_stream stream = RECORD_STDOUT; stream <= RECORD_STDERR; stream++) {
+        size_t before = index, from = index;
+
+        while (before > 0 && g->log[before - 1].stream != stream)
+            before--;
+        while (from < g->count && g->log[from].stream != stream)
+            from++;
+        if (before > 0 && from < g->count && g->log[before - 1].ts_ns == g->log[from].ts_ns)
             return true;
+    }
     return false;
 }
 
@@ -210,17 +219,6 @@ static void drop_oldest(struct game *g)
 
 /* ---- what the Engine answers ---- */
 
-/*
- * Of equal lines of one nanosecond, a tail that begins among them and has just one that is known
- * can't be told from one that begins with that one. Parts of a line can, by their length.
- */
-static size_t begin_of_lines(const struct game *g, size_t at)
-{
-    while (at < g->count && g->log[at].text.len < PART_BYTES && find_alike(g, at) != NOTHING)
-        at = find_alike(g, at);
-    return at;
-}
-
 static void response_open(struct game *g)
 {
     struct response *r = &g->response;
@@ -231,7 +229,6 @@ static void response_open(struct game *g)
     r->at = g->first;
     if (r->query.tail >= 0 && g->count - g->first > (size_t)r->query.tail)
         r->at = g->count - (size_t)r->query.tail;
-    r->at = begin_of_lines(g, r->at);
     r->begin = r->at;
     r->end = g->count;
     splice_cursor_init(&g->cursor, g->level);
@@ -305,6 +302,33 @@ static void response_widen(struct game *g)
     g->result->widened++;
 }
 
+/* With what the positions keep of a history. */
+static void restart(struct game *g)
+{
+    struct splice_history old = g->history;
+    struct splice_history *h = &g->history;
+    uint64_t first = old.next - MIN(old.next - old.first, (uint64_t)MARKS_SAVED);
+
+    *h = (struct splice_history){
+        .marks_max = old.marks_max,
+        .floor_ns = old.floor_ns,
+        .floor_is_far = old.floor_is_far,
+        .engine_repeats = old.engine_repeats,
+        .repeated = old.repeated,
+        .went_back = old.went_back,
+        .gaps_suspected = old.gaps_suspected,
+    };
+    for (uint64_t n = first; n < old.next; n++)
+        if (splice_restore(h, splice_mark(&old, n)) < 0)
+            abort();
+    for (unsigned s = 0; s < ARRAY_SIZE(old.has_last); s++)
+        if (old.has_last[s])
+            splice_restore_last(h, s == 0 ? RECORD_STDOUT : RECORD_STDERR, old.last_ts_ns[s],
+                                old.last_ordinal[s]);
+    splice_history_finish(&old);
+    response_broken(g);
+}
+
 /* Why a record that stands between two delivered ones, or in front of the first, need not have
  * come. */
 static bool may_be_missing(struct game *g, size_t index)
@@ -366,6 +390,7 @@ static bool client_read(struct game *g, uint64_t most)
                 return false;
             }
             deliver(g, index);
+            part.ordinal = splice_ordinal(&g->history, &g->cursor, &part);
             splice_delivered(&g->history, &g->cursor, &part);
             break;
         }
@@ -410,6 +435,8 @@ static void turn(struct game *g)
     case 4:
         if (g->options->equal_lines)
             log_run(g, TEXT_LINE, false);
+        if (g->options->crowds)
+            log_crowd(g);
         break;
     case 5:
         if (g->options->equal_parts)
@@ -433,6 +460,8 @@ static void turn(struct game *g)
     case 10:
         if (g->response.open && maybe(g, 2))
             response_broken(g);
+        if (g->options->restarts && maybe(g, 4))
+            restart(g);
         break;
     case 11:
     case 12:

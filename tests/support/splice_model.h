@@ -40,6 +40,8 @@ struct splice_model_options {
     bool drops;        /* of the log's oldest records */
     bool equal_lines;  /* lines of one nanosecond that are alike */
     bool equal_parts;  /* long lines of parts that are alike */
+    bool crowds;       /* more lines of one nanosecond than the history has marks, some alike */
+    bool restarts;     /* with the last marks alone */
     unsigned steps;
 };
 

@@ -19,7 +19,10 @@
  * the anchor, so lines may be missing
  *
  * The next level is for a response that does not have the anchor, or does not tell which of several
- * equal records it is.
+ * equal records it is. Records of one nanosecond, however many, are told apart by counting: a mark
+ * knows how many of its stream with the same timestamp came before it, and from level 2 on the
+ * response begins in front of the first of them. So it does not matter how few of them are in the
+ * history, or that some have the same text.
  *
  * The same cursor removes what Engine 20.10 delivers a second time when it rotates a log file: such
  * a record goes back in time and is in the history, and so are those that follow it.
@@ -35,13 +38,15 @@
 
 struct splice_mark {
     int64_t ts_ns;
-    uint64_t fingerprint; /* its lowest bits are flags: */
+    uint64_t fingerprint; /* its lowest bits are flags, and the record's ordinal: */
 };
 
 #define SPLICE_MARK_OWED                                                                           \
     UINT64_C(1) /* seen, but not shipped before we were started anew: deliver it again */
 #define SPLICE_MARK_STDERR UINT64_C(2) /* the record's stream */
-#define SPLICE_MARK_FLAGS (SPLICE_MARK_OWED | SPLICE_MARK_STDERR)
+#define SPLICE_MARK_ORDINAL_SHIFT 2
+#define SPLICE_MARK_ORDINAL (UINT64_C(0xffff) << SPLICE_MARK_ORDINAL_SHIFT)
+#define SPLICE_MARK_FLAGS (SPLICE_MARK_OWED | SPLICE_MARK_STDERR | SPLICE_MARK_ORDINAL)
 
 /**
  * The last delivered records of one container. Marks are numbered from 0 on over its whole life;
@@ -52,6 +57,7 @@ struct splice_history {
     uint32_t cap;       /* grows up to marks_max as it fills: an idle container's is small */
     struct splice_mark *marks;
     uint64_t first, next;
+    uint64_t counted_from; /* marks before this one have an ordinal that may be too small */
     int64_t last_ts_ns[2]; /* of stdout and stderr; valid where has_last */
     bool has_last[2];
     uint16_t
@@ -103,6 +109,14 @@ enum splice_mode {
     SPLICE_LIVE,   /* behind it */
 };
 
+/** Records of one stream with one timestamp, as a response shows them. */
+struct splice_run {
+    bool seen;
+    bool whole; /* the response has the first of them */
+    uint16_t ordinal;
+    int64_t ts_ns;
+};
+
 /** Where one response is. */
 struct splice_cursor {
     enum splice_mode mode;
@@ -113,6 +127,11 @@ struct splice_cursor {
     uint64_t at;
     uint64_t seen; /* records judged */
     bool repays;   /* the record just judged is the owed mark before `at` */
+    /* Of stdout and stderr, the last one, until the place is found. */
+    struct splice_run runs[2];
+    /* Placed by a record that begins the response, of the nanosecond that the history ends with: it
+     * may have been one behind it that is alike. */
+    bool is_doubtful;
 };
 
 enum splice_verdict {
@@ -135,13 +154,13 @@ enum splice_verdict splice_judge(struct splice_history *h, struct splice_cursor 
                                  const struct part *part);
 
 /** splice_ordinal where it is not plain. */
-uint16_t splice_count_before(const struct splice_history *h, const struct splice_cursor *c,
-                             const struct part *part);
+uint16_t splice_ordinal_of_many(const struct splice_history *h, const struct splice_cursor *c,
+                                const struct part *part);
 
 /**
  * Where a record judged SPLICE_DELIVER stands, from 0 on, among neighbours of its stream with the
- * same timestamp. The same record gives the same number in every response and after a restart, as
- * long as the history reaches back to the first of them. Beyond 65535 it starts anew.
+ * same timestamp. The same record gives the same number in every response and after a restart.
+ * Beyond 65535 it starts anew.
  */
 static inline uint16_t splice_ordinal(const struct splice_history *h, const struct splice_cursor *c,
                                       const struct part *part)
@@ -149,10 +168,10 @@ static inline uint16_t splice_ordinal(const struct splice_history *h, const stru
     /* As a rule it has a timestamp of its own. */
     if (likely(h->last_ts_ns[part->stream - RECORD_STDOUT] != part->ts_ns && !c->repays))
         return 0;
-    return splice_count_before(h, c, part);
+    return splice_ordinal_of_many(h, c, part);
 }
 
-/** A record judged SPLICE_DELIVER has been shipped. Without memory for its mark it may come twice
+/** A record judged SPLICE_DELIVER, which has its ordinal, has been shipped. Without memory for its mark it may come twice
  * after a break. */
 void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
                       const struct part *part);
@@ -172,5 +191,12 @@ const struct splice_mark *splice_mark(const struct splice_history *h, uint64_t n
 
 /** Appends a mark from a file of positions. Returns 0 or -ENOMEM. */
 int splice_restore(struct splice_history *h, const struct splice_mark *mark);
+
+/** The same of one without an ordinal: how many came before the oldest is not known. */
+int splice_restore_uncounted(struct splice_history *h, const struct splice_mark *mark);
+
+/** After the marks: the last record of a stream, which may have none among them. */
+void splice_restore_last(struct splice_history *h, enum record_stream stream, int64_t ts_ns,
+                         uint16_t ordinal);
 
 void splice_history_finish(struct splice_history *h);

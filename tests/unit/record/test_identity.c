@@ -121,7 +121,7 @@ static struct part part_of(int64_t ts_ns, enum record_stream stream, uint64_t fi
 {
     return (struct part){
         .ts_ns = ts_ns,
-        .fingerprint = fingerprint << 3,
+        .fingerprint = fingerprint << 18,
         .text = slice_str("x\n"),
         .stream = stream,
     };
@@ -130,12 +130,10 @@ static struct part part_of(int64_t ts_ns, enum record_stream stream, uint64_t fi
 /** Judges the part, which has to be new, and takes it in. */
 static uint16_t deliver(struct splice_history *h, struct splice_cursor *c, struct part part)
 {
-    uint16_t ordinal;
-
     assert_int_equal(SPLICE_DELIVER, splice_judge(h, c, &part));
-    ordinal = splice_ordinal(h, c, &part);
+    part.ordinal = splice_ordinal(h, c, &part);
     splice_delivered(h, c, &part);
-    return ordinal;
+    return part.ordinal;
 }
 
 static void test_ordinals_count_neighbours_with_one_timestamp(void **state)
@@ -164,7 +162,8 @@ static void test_ordinals_go_on_after_a_restart(void **state)
     (void)state;
     /* Three of one timestamp were seen before; the second of them was not shipped. */
     for (uint64_t n = 1; n <= 3; n++) {
-        struct splice_mark mark = {.ts_ns = 10, .fingerprint = n << 3};
+        struct splice_mark mark = {.ts_ns = 10,
+                                   .fingerprint = n << 18 | (n - 1) << SPLICE_MARK_ORDINAL_SHIFT};
 
         if (n == 2) {
             mark.fingerprint |= SPLICE_MARK_OWED;

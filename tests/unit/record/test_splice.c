@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "ringtail/base/hash.h"
 #include "ringtail/base/macros.h"
 #include "support/splice_model.h"
 
@@ -76,6 +77,29 @@ static void test_equal_parts_of_one_line_all_come(void **state)
     assert_int_equal(t.records, t.delivered);
 }
 
+static void test_any_number_of_lines_of_one_nanosecond_comes_once(void **state)
+{
+    struct totals t;
+
+    play((struct splice_model_options){.crowds = true}, &t);
+    assert_int_equal(t.records, t.delivered);
+    play((struct splice_model_options){.crowds = true, .restarts = true}, &t);
+    assert_int_equal(t.records, t.delivered);
+    assert_int_equal(0, t.gaps);
+}
+
+static void test_a_restart_goes_on_with_the_last_marks(void **state)
+{
+    struct totals t;
+
+    play((struct splice_model_options){.restarts = true}, &t);
+    assert_int_equal(t.records, t.delivered);
+    play((struct splice_model_options){.restarts = true, .equal_lines = true, .equal_parts = true},
+         &t);
+    assert_int_equal(t.records, t.delivered);
+    assert_int_equal(0, t.gaps);
+}
+
 static void test_what_20_10_sends_again_is_dropped(void **state)
 {
     struct totals t;
@@ -132,15 +156,12 @@ struct log {
 
 static struct part part_at(enum record_stream stream, int64_t at_ms, const char *text)
 {
-    struct part p = {
+    return (struct part){
         .ts_ns = START_NS + at_ms * NSEC_PER_MSEC,
         .stream = stream,
         .text = slice_str(text),
+        .fingerprint = hash_bytes(slice_str(text), (uint64_t)stream),
     };
-
-    for (const char *c = text; *c; c++)
-        p.fingerprint = p.fingerprint * 1099511628211u + (unsigned char)*c * 8u;
-    return p;
 }
 
 static struct part long_part_at(int64_t at_ms)
@@ -155,8 +176,10 @@ static enum splice_verdict judge(struct log *l, struct part p)
 {
     enum splice_verdict v = splice_judge(&l->history, &l->cursor, &p);
 
-    if (v == SPLICE_DELIVER)
+    if (v == SPLICE_DELIVER) {
+        p.ordinal = splice_ordinal(&l->history, &l->cursor, &p);
         splice_delivered(&l->history, &l->cursor, &p);
+    }
     return v;
 }
 
@@ -264,8 +287,8 @@ static void test_owed_parts_are_delivered_again(void **state)
     struct log l = {.history = {.marks_max = 64, .floor_ns = INT64_MIN, .floor_is_far = true}};
 
     owed.fingerprint = (long_part_at(8).fingerprint & ~SPLICE_MARK_FLAGS) | SPLICE_MARK_OWED;
-    assert_int_equal(0, splice_restore(&l.history, &owed));
-    assert_int_equal(0, splice_restore(&l.history, &owed));
+    assert_int_equal(0, splice_restore_uncounted(&l.history, &owed));
+    assert_int_equal(0, splice_restore_uncounted(&l.history, &owed));
     for (unsigned level = 0; level < 2; level++) {
         open_level(&l, level, 16);
         assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "before\n")));
@@ -297,9 +320,10 @@ static void test_a_response_that_begins_behind_an_owed_part_is_too_short(void **
     for (int i = 0; i < 40; i++) {
         line = i == 0 ? first : part_at(RECORD_STDOUT, 9 + i, "line\n");
         assert_int_equal(
-            0, splice_restore(&l.history, &(struct splice_mark){
-                                              line.ts_ns, (line.fingerprint & ~SPLICE_MARK_FLAGS) |
-                                                              (i ? 0 : SPLICE_MARK_OWED | 2)}));
+            0, splice_restore_uncounted(
+                   &l.history,
+                   &(struct splice_mark){line.ts_ns, (line.fingerprint & ~SPLICE_MARK_FLAGS) |
+                                                         (i ? 0 : SPLICE_MARK_OWED | 2)}));
     }
     l.history.has_owed = true;
     open_level(&l, 0, 16);
@@ -325,11 +349,12 @@ static void test_a_part_is_no_place_while_its_line_may_have_begun_before_the_his
 
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
         assert_int_equal(
-            0, splice_restore(&l.history,
-                              &(struct splice_mark){
-                                  kept[i].ts_ns,
-                                  (kept[i].fingerprint & ~SPLICE_MARK_FLAGS) |
-                                      (kept[i].stream == RECORD_STDERR ? SPLICE_MARK_STDERR : 0)}));
+            0,
+            splice_restore_uncounted(
+                &l.history, &(struct splice_mark){
+                                kept[i].ts_ns,
+                                (kept[i].fingerprint & ~SPLICE_MARK_FLAGS) |
+                                    (kept[i].stream == RECORD_STDERR ? SPLICE_MARK_STDERR : 0)}));
     open_level(&l, 0, 16);
     assert_int_equal(SPLICE_DROP, judge(&l, part_at(RECORD_STDOUT, 7, "before\n")));
     assert_int_equal(SPLICE_DROP, judge(&l, long_part_at(8)));
@@ -508,6 +533,8 @@ int main(void)
         TITLED("S09 equal lines of one nanosecond all come",
                test_equal_lines_of_one_nanosecond_all_come),
         TITLED("S21 equal parts of one line all come", test_equal_parts_of_one_line_all_come),
+        cmocka_unit_test(test_any_number_of_lines_of_one_nanosecond_comes_once),
+        cmocka_unit_test(test_a_restart_goes_on_with_the_last_marks),
         cmocka_unit_test(test_what_20_10_sends_again_is_dropped),
         cmocka_unit_test(test_what_the_engine_dropped_is_a_gap_that_is_counted),
         cmocka_unit_test(test_a_floor_begins_where_it_says),
