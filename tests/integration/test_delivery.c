@@ -487,7 +487,6 @@ static void test_equal_lines_on_both_sides_of_a_restart(void **state)
     struct random random;
 
     random_seed(&random, 9);
-    /* Eight in all: so many marks are kept over a restart. */
     for (unsigned run = 0; run < 4; run++) {
         delivery_run(d);
         for (unsigned n = 0; n < 2; n++) {
@@ -502,6 +501,72 @@ static void test_equal_lines_on_both_sides_of_a_restart(void **state)
         else
             ledger_kill(d->world);
     }
+}
+
+/* Of one nanosecond; a third of them is alike. */
+static void say_crowd(struct delivery *d, struct sim_container *c, bool tty, int64_t ts_ns,
+                      unsigned count, struct random *random)
+{
+    static unsigned number;
+
+    for (unsigned i = 0; i < count; i++) {
+        enum sim_stream stream = tty || random_below(random, 3) ? SIM_STDOUT : SIM_STDERR;
+        char text[64];
+        int len = random_below(random, 3) ? snprintf(text, sizeof text, "line %u", number++)
+                                          : snprintf(text, sizeof text, "the same");
+
+        assert_int_equal(0, sim_line_bytes(c, stream, ts_ns, text, (size_t)len));
+        if (tty)
+            text[len++] = '\r';
+        ledger_add(d->ledger, c, stream, ts_ns, text, (size_t)len, 0);
+    }
+}
+
+/* Runs of ringtail that each get some of 1,000 lines, and end in the middle of them. */
+static void crowd_over_restarts(struct delivery *d, bool tty)
+{
+    enum { RUNS = 8, LINES = 1000 };
+    struct sim_container *c;
+    unsigned left = LINES;
+    int64_t ts_ns;
+    struct random random;
+
+    random_seed(&random, 1000 + tty);
+    assert_int_equal(0, sim_container_add(d->world->sim, &(struct sim_spec){.tty = tty}, &c));
+    if (!tty)
+        ledger_say_many(d->ledger, c, "before", 3);
+    ts_ns = world_next_ts(d->world);
+    for (unsigned run = 0; run < RUNS; run++) {
+        unsigned count = run == RUNS - 1 ? left : 1 + (unsigned)random_below(&random, left / 4);
+
+        left -= count;
+        delivery_run(d);
+        world_wait_log(d->world, "Following containers", NULL, 1);
+        say_crowd(d, c, tty, ts_ns, count, &random);
+        if (run % 4 == 0)
+            ledger_kill(d->world); /* at once */
+        else if (run % 4 == 2)
+            rest(&random, 100000);
+        else
+            delivery_wait_all(d);
+        if (run % 4 == 1)
+            delivery_stop(d);
+        else if (run % 4 > 1)
+            ledger_kill(d->world);
+    }
+    delivery_run(d);
+    delivery_wait_all(d);
+    delivery_stop(d);
+}
+
+static void test_many_lines_of_one_nanosecond(void **state)
+{
+    crowd_over_restarts(*state, false);
+}
+
+static void test_many_lines_of_one_nanosecond_on_a_tty(void **state)
+{
+    crowd_over_restarts(*state, true);
 }
 
 static void test_kills_with_receivers_that_fail(void **state)
@@ -575,6 +640,10 @@ int main(void)
                       test_a_full_disk_and_sigterm),
         DELIVERY_TEST("S42 lines that are equal in everything are told apart over restarts",
                       test_equal_lines_on_both_sides_of_a_restart),
+        DELIVERY_TEST("S42 a thousand lines of one nanosecond come once over restarts",
+                      test_many_lines_of_one_nanosecond),
+        DELIVERY_TEST("S42 a thousand lines of one nanosecond on a TTY come once over restarts",
+                      test_many_lines_of_one_nanosecond_on_a_tty),
         DELIVERY_TEST("S42 SIGKILL with receivers that fail", test_kills_with_receivers_that_fail),
     };
 

@@ -26,6 +26,7 @@ enum {
     CONTAINERS_MAX = 4,
     LONG_PARTS_MAX = 4,
     BURST_MAX = 20,
+    CROWD_MAX = 60,
     STEP_PAUSE_US_MAX = 40000,
     CLOCK_BACK_MS_MAX = 3000,
     ALIKE_MAX = 512,
@@ -213,10 +214,28 @@ static void write_line(struct model *m, struct actor *a, unsigned stream)
                (size_t)len);
 }
 
+/* More lines of one nanosecond than there are marks in the positions. */
+static void crowd(struct model *m, struct actor *a)
+{
+    int64_t ts_ns[] = {next_ts(m, a, 0, false), next_ts(m, a, 1, false)};
+
+    for (uint64_t n = 1 + below(m, CROWD_MAX); n > 0; n--) {
+        unsigned stream = chance(m, 35);
+        char text[64];
+        int len = snprintf(text, sizeof text, "line %ju of many", (uintmax_t)m->lines++);
+
+        if (!a->open[stream].is_open)
+            ledger_say(m->ledger, a->container, sim_stream_of(stream), ts_ns[stream], text,
+                       (size_t)len);
+    }
+}
+
 static void burst(struct model *m)
 {
     struct actor *a = &m->actors[below(m, m->count)];
 
+    if (chance(m, 15))
+        crowd(m, a);
     for (uint64_t n = 1 + below(m, BURST_MAX); n > 0; n--)
         write_line(m, a, chance(m, 35));
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "ringtail/base/buf.h"
+#include "ringtail/base/clock.h"
+#include "ringtail/base/hash.h"
 #include "ringtail/base/macros.h"
 #include "ringtail/base/random.h"
 #include "ringtail/sink/rotated.h"
@@ -351,6 +353,111 @@ static void test_kills_with_stream_rotation(void **state)
                                      "stream.rotation_interval=200ms", NULL});
 }
 
+/* ---- versions ---- */
+
+enum { V1_LINES = 50, V1_KNOWN = 40, V1_MARKS = 8 };
+
+static struct ledger_line line_of(const struct ledger *l, size_t n)
+{
+    struct ledger_line line;
+
+    assert_true(ledger_line(l, n, &line));
+    return line;
+}
+
+static int64_t size_of_lines(const char *path, unsigned lines)
+{
+    FILE *file = fopen(path, "re");
+    int64_t size = 0;
+
+    assert_non_null(file);
+    while (lines > 0) {
+        int c = getc(file);
+
+        assert_true(c != EOF);
+        size++;
+        lines -= c == '\n';
+    }
+    assert_int_equal(0, fclose(file));
+    return size;
+}
+
+/* As a ringtail of version 1 leaves it: it knows the first lines by their marks, one more that it
+ * has found in the file, and of the others nothing but that the file goes on. */
+static void write_version_1(const struct world *w, const struct ledger *l,
+                            const struct sim_container *c)
+{
+    const char *id = sim_container_id(c);
+    struct ledger_line found = line_of(l, V1_KNOWN);
+    struct buf out = {0};
+    char path[256], head[64];
+    struct stat st;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/%s.ndjson", w->out_dir, id);
+    assert_int_equal(0, stat(path, &st));
+    assert_int_equal(0,
+                     buf_printf(&out,
+                                "{\"saved_at\":%jd,\"listed_at\":0,\"floor\":0,\"containers\":[\n"
+                                "{\"id\":\"%s\",\"seen_at\":%jd,\"floor\":0,\"marks\":\"",
+                                (intmax_t)found.ts_ns, id, (intmax_t)clock_wall_ns()));
+    for (size_t n = V1_KNOWN - V1_MARKS; n < V1_KNOWN; n++) {
+        struct ledger_line line = line_of(l, n);
+        unsigned stream = line.stream == SIM_STDERR ? 2 : 1;
+        char text[128];
+        int len = snprintf(text, sizeof text, "%.*s\n", (int)line.bytes.len, line.bytes.data);
+        uint64_t hash = hash_bytes(slice_of(text, (size_t)len), stream);
+
+        assert_int_equal(0, buf_printf(&out, "%016jx%016jx", (uintmax_t)line.ts_ns,
+                                       (uintmax_t)((hash & ~UINT64_C(3)) | (stream & 2))));
+    }
+    assert_int_equal(
+        0,
+        buf_printf(&out,
+                   "\",\"written_stdout\":{\"until\":%jd,\"lines\":\"%016jx\"}}],\n\"outputs\":[\n"
+                   "{\"path\":\"%s.ndjson\",\"device\":%ju,\"inode\":%ju,\"size\":%jd,"
+                   "\"moved\":false}]}\n",
+                   (intmax_t)found.ts_ns,
+                   (uintmax_t)hash_bytes(found.bytes, (uint64_t)found.ts_ns << 1), id,
+                   (uintmax_t)st.st_dev, (uintmax_t)st.st_ino,
+                   (intmax_t)size_of_lines(path, V1_KNOWN + 1)));
+    snprintf(head, sizeof head, "ringtail positions 1 %016jx\n",
+             (uintmax_t)hash_bytes(buf_slice(&out), 1));
+    file = fopen(at(w, "positions"), "we");
+    assert_non_null(file);
+    assert_true(fputs(head, file) >= 0);
+    assert_int_equal(out.len, fwrite(out.data, 1, out.len, file));
+    assert_int_equal(0, fclose(file));
+    buf_finish(&out);
+}
+
+static void test_positions_of_version_1(void **state)
+{
+    struct world *w = *state;
+    struct ledger *l = ledger_create(w);
+    struct sim_container *c;
+
+    world_engine(w, NULL);
+    c = sim_add(w->sim, NULL);
+    ledger_say_many(l, c, "before", V1_LINES);
+    world_run(w);
+    ledger_wait(l);
+    ledger_stop(l);
+    write_version_1(w, l, c);
+    for (unsigned run = 0; run < 3; run++) {
+        ledger_say_many(l, c, "behind", 20);
+        world_run(w, "--set", "positions.interval=10ms");
+        world_wait_log(w, "Positions loaded", NULL, 1);
+        ledger_wait(l);
+        ledger_kill(w);
+    }
+    world_run(w);
+    ledger_say_many(l, c, "at the end", 3);
+    ledger_wait(l);
+    ledger_stop(l);
+    ledger_destroy(l);
+}
+
 /* ---- what a power loss leaves ---- */
 
 struct growing {
@@ -475,6 +582,7 @@ int main(void)
         WORLD_TEST("S42 SIGKILL with files that are compressed and rare positions",
                    test_kills_with_compressed_files_and_rare_positions),
         WORLD_TEST("S42 SIGKILL with output that is synced", test_kills_with_synced_output),
+        WORLD_TEST("positions of version 1 are gone on from", test_positions_of_version_1),
         WORLD_TEST("an output file that has become shorter is reported",
                    test_a_shorter_output_is_reported),
         WORLD_TEST("S42 SIGKILL with a stream rotation every 200 ms",
