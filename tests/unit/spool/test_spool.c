@@ -792,10 +792,13 @@ static void test_a_read_that_fails_says_so_and_goes_well_again(void **state)
     test_start(f);
     (void)cursor(f, "a");
     append_all(f, 1, 50, 200);
-    fake_ring_fail(f->ring, OP_READ, -EIO, 0, 1);
-    assert_int_equal(-EIO, test_read(f, (struct spool_place){0}, 100));
-    assert_null(f->read.batch);
-    assert_int_equal(0, f->read.end.at);
+    /* ENODATA is what some disks say of a place that they can't read; here it would be the end. */
+    for (int i = 0; i < 2; i++) {
+        fake_ring_fail(f->ring, OP_READ, i == 0 ? -EIO : -ENODATA, 0, 1);
+        assert_int_equal(-EIO, test_read(f, (struct spool_place){0}, 100));
+        assert_null(f->read.batch);
+        assert_int_equal(0, f->read.end.at);
+    }
     fake_ring_fail(f->ring, OP_OPEN, -EMFILE, 0, 1);
     assert_int_equal(50, test_drain(f, cursor(f, "a"), 0, 10000));
 }
