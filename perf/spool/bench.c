@@ -3,8 +3,9 @@
  * bytes from plain writes: spool-bench DIRECTORY [MIB] [LINE_BYTES] [ROUNDS]
  *
  * Appends like an outbox does: some batches are always on their way. Everything is timed with what
- * it takes to bring it to the disk. Disks are moody, so the three take turns, and what counts is
- * the median of the rounds' ratios.
+ * it takes to bring it to the disk; beside what is synced all the time there are plain writes with
+ * as many syncs. Disks are moody, so they take turns, and what counts is the median of the rounds'
+ * ratios.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +36,7 @@ struct bench {
     struct spool_append appends[ON_THEIR_WAY];
     struct spool_read read;
     struct spool_cursor *cursor;
-    uint64_t records, wanted, done, came;
+    uint64_t records, wanted, done, came, syncs;
 };
 
 static struct bench bench;
@@ -93,7 +94,7 @@ static void stop_when_idle(void *ctx)
         ring_stop(bench.ring);
 }
 
-enum what { PLAIN, APPEND, APPEND_SYNCED, READ, WHAT_COUNT };
+enum what { PLAIN, APPEND, PLAIN_SYNCED, APPEND_SYNCED, READ, WHAT_COUNT };
 
 struct result {
     double mb_per_s, to_plain, ns, cpu_ns; /* the last two for each record */
@@ -107,9 +108,20 @@ static void note(enum what what, int64_t ns, double cpu, uint64_t bytes, uint64_
     struct result *r = &results[what][rounds_done];
 
     r->mb_per_s = (double)bytes * 1e3 / (double)ns;
-    r->to_plain = r->mb_per_s / results[PLAIN][rounds_done].mb_per_s;
     r->ns = records > 0 ? (double)ns / (double)records : 0;
     r->cpu_ns = records > 0 ? cpu * 1e9 / (double)records : 0;
+}
+
+/** The round is over. */
+static void compare(void)
+{
+    for (enum what what = PLAIN; what < WHAT_COUNT; what++) {
+        bool is_synced = what == PLAIN_SYNCED || what == APPEND_SYNCED;
+        struct result *r = &results[what][rounds_done];
+
+        r->to_plain = r->mb_per_s / results[is_synced ? PLAIN_SYNCED : PLAIN][rounds_done].mb_per_s;
+    }
+    rounds_done++;
 }
 
 static int by_size(const void *a, const void *b)
@@ -134,6 +146,7 @@ static void print_all(void)
     static const char *const names[WHAT_COUNT] = {
         [PLAIN] = "plain writes, one sync",
         [APPEND] = "append, one sync",
+        [PLAIN_SYNCED] = "plain writes, synced",
         [APPEND_SYNCED] = "append, all synced",
         [READ] = "read",
     };
@@ -164,7 +177,7 @@ static void sync_files(const char *directory)
 }
 
 /** What the disk does with nothing in between. */
-static void write_plainly(const char *directory, uint64_t bytes)
+static void write_plainly(const char *directory, enum what what, uint64_t bytes, uint64_t syncs)
 {
     static char block[WRITE_BYTES];
     char path[4096];
@@ -179,10 +192,15 @@ static void write_plainly(const char *directory, uint64_t bytes)
     cpu = cpu_seconds();
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     require(fd >= 0, "a file");
-    for (uint64_t at = 0; at < bytes; at += sizeof block)
+    for (uint64_t at = 0, synced = 1; at < bytes; at += sizeof block) {
+        if (at * syncs >= synced * bytes) {
+            require(fdatasync(fd) == 0, "a sync");
+            synced++;
+        }
         require(write(fd, block, sizeof block) == (ssize_t)sizeof block, "a whole write");
+    }
     require(fdatasync(fd) == 0, "a sync");
-    note(PLAIN, clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, 0);
+    note(what, clock_mono_ns() - begin, cpu_seconds() - cpu, bytes, 0);
     (void)close(fd);
     (void)unlink(path);
 }
@@ -253,6 +271,7 @@ static uint64_t append_all(const char *path, enum spool_sync sync)
     }
     require(ring_run(bench.ring, NULL, NULL) == 0, "the ring");
     bytes = spool_stats_get(bench.spool)->bytes;
+    bench.syncs = spool_stats_get(bench.spool)->syncs;
     if (sync == SPOOL_SYNC_NEVER)
         sync_files(path);
     note(sync == SPOOL_SYNC_NEVER ? APPEND : APPEND_SYNCED, clock_mono_ns() - begin,
@@ -303,12 +322,13 @@ int main(int argc, char **argv)
     make_batch(line_bytes);
     bench.wanted = (mib << 20) / line_bytes / BATCH_RECORDS * BATCH_RECORDS + BATCH_RECORDS;
     while (rounds_done < rounds) {
-        write_plainly(argv[1], bench.wanted * (line_bytes + 48));
+        write_plainly(argv[1], PLAIN, bench.wanted * (line_bytes + 48), 1);
         for (enum spool_sync sync = SPOOL_SYNC_NEVER; sync <= SPOOL_SYNC_ALWAYS; sync++) {
             read_all(append_all(path, sync));
             finish();
         }
-        rounds_done++;
+        write_plainly(argv[1], PLAIN_SYNCED, bench.wanted * (line_bytes + 48), bench.syncs);
+        compare();
     }
     print_all();
     (void)batch_unref(bench.batch);
