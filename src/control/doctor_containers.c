@@ -113,7 +113,7 @@ static int ask_logs(struct look *l, const char *id, int64_t tail, struct doctor_
  */
 static bool is_readable(struct look *l, const struct reply_inspect *c)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     bool readable;
 
     if (strcmp(c->log_driver, "json-file") == 0 || strcmp(c->log_driver, "local") == 0)
@@ -128,7 +128,7 @@ static bool is_readable(struct look *l, const struct reply_inspect *c)
 /* Bytes a second, with what the Engine adds to each record: about what its file has. */
 static double rate_of(struct look *l, const struct reply_inspect *c)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     struct slice body;
     int64_t first_ns;
     double rate = 0;
@@ -176,7 +176,7 @@ static void look_at_size(struct look *l, const struct reply_inspect *c)
 
 static void look_at(struct look *l, const struct reply_container *row)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     struct reply_inspect c;
     struct buf request = {0};
     int r = api_request_inspect(&request, l->version, slice_str(row->id));
@@ -239,7 +239,7 @@ static void tell(struct look *l, size_t count)
 void doctor_check_containers(struct doctor *d)
 {
     struct look l = {.d = d};
-    struct reply_list list;
+    struct reply_list list = {0};
     unsigned status;
     int r = doctor_api_version(d, &l.version);
 

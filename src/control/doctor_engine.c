@@ -123,7 +123,7 @@ void doctor_reply_finish(struct doctor_reply *reply)
 /* What /version says; {0,0} asks without a version. */
 static int ask_version(struct doctor *d, struct api_version version, struct reply_version *ret)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     struct buf request = {0};
     int r = api_request_version(&request, version);
 
@@ -162,7 +162,7 @@ static int ping(struct doctor *d, struct doctor_reply *ret)
 
 int doctor_api_version(struct doctor *d, struct api_version *ret)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     int r = ping(d, &reply);
 
     if (r < 0)
@@ -195,7 +195,7 @@ static void leave_out_ignored(struct doctor *d, struct reply_list *list)
 int doctor_list(struct doctor *d, struct api_version version, struct reply_list *ret,
                 unsigned *ret_status)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     struct buf request = {0};
     int r = api_request_list(&request, version, false);
 
@@ -308,7 +308,7 @@ static void look_at_version(struct doctor *d, struct api_version version)
 /* A proxy for the socket may allow some and not others. */
 static void look_at_events(struct doctor *d, struct api_version version)
 {
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     struct buf request = {0};
     int r = api_request_events(&request, version, clock_wall_ns());
 
@@ -332,7 +332,7 @@ void doctor_check_engine(struct doctor *d)
 {
     const char *path = config_engine_path(d->config);
     struct api_version version = {0, 0};
-    struct doctor_reply reply;
+    struct doctor_reply reply = {0};
     int r;
 
     if (!path || !look_at_socket(d, path))

@@ -1,7 +1,7 @@
 /* Which kernel this is, what ringtail uses of it, and whether it gives us the ring. */
 #include "doctor_checks.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "ring_setup.h"
@@ -30,6 +30,19 @@ static bool is_older(struct version a, struct version b)
     return a.major != b.major ? a.major < b.major : a.minor < b.minor;
 }
 
+/* The head of "6.18.44-amd64". */
+static bool version_parse(const char *release, struct version *ret)
+{
+    char *end;
+
+    ret->major = (unsigned)strtoul(release, &end, 10);
+    if (end == release || *end != '.')
+        return false;
+    release = end + 1;
+    ret->minor = (unsigned)strtoul(release, &end, 10);
+    return end != release;
+}
+
 void doctor_check_kernel(struct doctor *d)
 {
     RT_CLEANUP(buf_finish) struct buf lacks = {0};
@@ -37,7 +50,7 @@ void doctor_check_kernel(struct doctor *d)
     struct utsname uts = {0};
     struct version v = {0, 0};
 
-    if (uname(&uts) < 0 || sscanf(uts.release, "%u.%u", &v.major, &v.minor) != 2) {
+    if (uname(&uts) < 0 || !version_parse(uts.release, &v)) {
         doctor_find(d, DOCTOR_NOTE, "version", "Linux %s is of no version that is understood",
                     uts.release);
         return;
