@@ -63,11 +63,12 @@ static int on_line(void *ctx, const struct line *line)
     const struct positions *p = c->all->positions;
     unsigned written = likely(written_is_empty(&c->written))
                            ? 0
-                           : written_take(&c->written, p->directories, p->directories_count, line);
+                           : written_find(&c->written, p->directories, p->directories_count, line);
     int r;
 
     /* Every sink has it. */
     if (unlikely(written && written == (1u << c->all->gather->fanout->count) - 1)) {
+        written_take(&c->written, p->directories, written, line);
         c->lines_repeated++;
         return 0;
     }
@@ -76,6 +77,9 @@ static int on_line(void *ctx, const struct line *line)
     r = gather_line(c->all->gather, c->source, line, written << RECORD_WRITTEN_SHIFT);
     if (r < 0)
         return r;
+    /* Not before: a line that there was no memory for comes again. */
+    if (unlikely(written))
+        written_take(&c->written, p->directories, written, line);
     c->lines++;
     c->bytes += line->bytes.len;
     c->newest_ts_ns = line->ts_ns;

@@ -95,35 +95,46 @@ static void take_out(struct written_stream *s, size_t at)
     s->count--;
 }
 
-static bool take(struct written_stream *s, uint64_t wanted)
+/** Its place, or a free one. */
+static size_t place_of(const struct written_stream *s, uint64_t wanted)
 {
     size_t at = wanted & (s->cap - 1);
 
     while (s->fingerprints[at] && s->fingerprints[at] != wanted)
         at = (at + 1) & (s->cap - 1);
-    if (!s->fingerprints[at])
-        return false;
-    take_out(s, at);
-    return true;
+    return at;
 }
 
-unsigned written_take(struct written *w, const uint64_t *outputs, size_t count,
+unsigned written_find(struct written *w, const uint64_t *outputs, size_t count,
                       const struct line *line)
 {
     struct written_stream *s = &w->of[line->stream - RECORD_STDOUT];
-    unsigned taken = 0;
+    unsigned found = 0;
     uint64_t hash;
 
     if (s->count == 0)
         return 0;
     hash = hash_of(line->stream, line->ts_ns, line->bytes);
     for (size_t i = 0; i < count; i++)
-        if (take(s, fingerprint_of(hash, outputs[i])))
-            taken |= 1u << i;
+        if (s->fingerprints[place_of(s, fingerprint_of(hash, outputs[i]))])
+            found |= 1u << i;
     /* What has not come by now is not to come: the Engine has dropped it. */
-    if (s->count == 0 || (!taken && line->ts_ns > s->until_ns))
+    if (!found && line->ts_ns > s->until_ns)
         stream_finish(s);
-    return taken;
+    return found;
+}
+
+void written_take(struct written *w, const uint64_t *outputs, unsigned found,
+                  const struct line *line)
+{
+    struct written_stream *s = &w->of[line->stream - RECORD_STDOUT];
+    uint64_t hash = hash_of(line->stream, line->ts_ns, line->bytes);
+
+    for (size_t i = 0; found >> i; i++)
+        if (found >> i & 1)
+            take_out(s, place_of(s, fingerprint_of(hash, outputs[i])));
+    if (s->count == 0)
+        stream_finish(s);
 }
 
 void written_finish(struct written *w)

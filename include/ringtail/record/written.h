@@ -42,9 +42,13 @@ int written_add(struct written *w, uint64_t output, enum record_stream stream, i
 /** The same of a fingerprint that was saved. Returns 0 or -ENOMEM. */
 int written_restore(struct written_stream *s, uint64_t fingerprint);
 
-/** Which of the outputs hold the line, the first one being bit 0. It is forgotten then: of two
- * equal ones each counts. */
-unsigned written_take(struct written *w, const uint64_t *outputs, size_t count,
+/** Which of the outputs hold the line, the first one being bit 0. */
+unsigned written_find(struct written *w, const uint64_t *outputs, size_t count,
                       const struct line *line);
+
+/** The line has come to those that written_find told of, and is forgotten: of two equal ones each
+ * counts. */
+void written_take(struct written *w, const uint64_t *outputs, unsigned found,
+                  const struct line *line);
 
 void written_finish(struct written *w);

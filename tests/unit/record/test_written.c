@@ -21,7 +21,10 @@ static bool take(struct written *w, enum record_stream stream, int64_t ts_ns, co
 {
     struct line line = line_at(stream, ts_ns, text);
 
-    return written_take(w, (const uint64_t[]){OUTPUT}, 1, &line);
+    unsigned found = written_find(w, (const uint64_t[]){OUTPUT}, 1, &line);
+
+    written_take(w, (const uint64_t[]){OUTPUT}, found, &line);
+    return found != 0;
 }
 
 static void add(struct written *w, enum record_stream stream, int64_t ts_ns, const char *text)
@@ -35,6 +38,17 @@ static void test_nothing_is_taken_from_an_empty_set(void **state)
 
     assert_true(written_is_empty(&w));
     assert_false(take(&w, RECORD_STDOUT, 1, "a"));
+}
+
+static void test_a_line_that_was_only_found_is_found_again(void **state)
+{
+    struct line line = line_at(RECORD_STDERR, 1, "a");
+    struct written w = {0};
+
+    add(&w, RECORD_STDERR, 1, "a");
+    assert_int_equal(1, written_find(&w, (const uint64_t[]){OUTPUT}, 1, &line));
+    assert_true(take(&w, RECORD_STDERR, 1, "a"));
+    assert_true(written_is_empty(&w));
 }
 
 static void test_equal_lines_count_each(void **state)
@@ -134,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_taken_from_an_empty_set),
+        cmocka_unit_test(test_a_line_that_was_only_found_is_found_again),
         cmocka_unit_test(test_equal_lines_count_each),
         cmocka_unit_test(test_stream_time_and_text_all_tell_lines_apart),
         cmocka_unit_test(test_a_line_that_is_younger_than_all_ends_its_stream),
