@@ -1,8 +1,7 @@
 /* The table of ring_features.h. The backend of io_uring says which of them a ring has. */
 #include "ringtail/io/ring_features.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "ringtail/base/macros.h"
 
@@ -45,6 +44,9 @@ static const struct ring_feature_info infos[RING_FEATURE_COUNT] = {
 /* The columns of docs/kernels.md: kernels that systems in use come with. */
 static const char *const kernels[] = {"5.10", "5.15", "6.1", "6.8", "6.12"};
 
+/* The newest of what is needed. */
+#define OLDEST_KERNEL "5.19"
+
 const struct ring_feature_info *ring_feature_info(enum ring_feature feature)
 {
     return &infos[feature];
@@ -55,12 +57,19 @@ bool ring_has(const struct ring *ring, enum ring_feature feature)
     return (ring->features & (1U << feature)) != 0;
 }
 
-static int version_of(const char *text)
+/* "5.19" as 5019. */
+static long version_of(const char *text)
 {
-    int major = 0, minor = 0;
+    char *dot;
+    long major = strtol(text, &dot, 10);
 
-    (void)sscanf(text, "%d.%d", &major, &minor); /* both are there: the texts are ours */
-    return major * 1000 + minor;
+    return major * 1000 + strtol(dot + 1, NULL, 10);
+}
+
+static bool uses(const char *kernel, const struct ring_feature_info *info)
+{
+    return version_of(kernel) >= version_of(info->since) &&
+           version_of(kernel) >= version_of(OLDEST_KERNEL);
 }
 
 static const char intro[] =
@@ -77,7 +86,12 @@ static const char intro[] =
     "- Without one of the second it runs on io_uring all the same.\n"
     "- On epoll, standard output that is a pipe is written without a thread since Linux 6.4; "
     "before, a thread writes what\n"
-    "  there is room for.\n";
+    "  there is room for.\n"
+    "\n"
+    "The suite `long` boots Debian's and Ubuntu's kernels of these versions, and Debian's newest, "
+    "in QEMU, compares what a\n"
+    "ring finds there with these tables, and runs the ring's and the streams' tests "
+    "(`tests/kernels`). On those before 5.19 nothing is used.\n";
 
 static int write_table(struct buf *out, const char *title, int from, int to)
 {
@@ -92,8 +106,7 @@ static int write_table(struct buf *out, const char *title, int from, int to)
     for (int f = from; r == 0 && f < to; f++) {
         r = buf_printf(out, "\n| `%s` | %s |", infos[f].name, infos[f].since);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kernels); i++)
-            r = buf_append_str(out, version_of(kernels[i]) >= version_of(infos[f].since) ? " yes |"
-                                                                                         : " – |");
+            r = buf_append_str(out, uses(kernels[i], &infos[f]) ? " yes |" : " – |");
         if (r == 0)
             r = buf_printf(out, " yes | %s | %s |", infos[f].use,
                            infos[f].without ? infos[f].without : "epoll");
