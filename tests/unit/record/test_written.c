@@ -17,14 +17,20 @@ static struct line line_at(enum record_stream stream, int64_t ts_ns, const char 
     return (struct line){.stream = stream, .ts_ns = ts_ns, .bytes = slice_str(text)};
 }
 
+static unsigned take_of(struct written *w, const uint64_t *outputs, size_t count,
+                        const struct line *line)
+{
+    unsigned found = written_find(w, outputs, count, line);
+
+    written_take(w, outputs, found, line);
+    return found;
+}
+
 static bool take(struct written *w, enum record_stream stream, int64_t ts_ns, const char *text)
 {
     struct line line = line_at(stream, ts_ns, text);
 
-    unsigned found = written_find(w, (const uint64_t[]){OUTPUT}, 1, &line);
-
-    written_take(w, (const uint64_t[]){OUTPUT}, found, &line);
-    return found != 0;
+    return take_of(w, (const uint64_t[]){OUTPUT}, 1, &line) != 0;
 }
 
 static void add(struct written *w, enum record_stream stream, int64_t ts_ns, const char *text)
@@ -98,11 +104,11 @@ static void test_each_output_has_lines_of_its_own(void **state)
     add(&w, RECORD_STDOUT, 1, "a");
     add(&w, RECORD_STDOUT, 2, "b");
     assert_int_equal(0, written_add(&w, OTHER, RECORD_STDOUT, 1, slice_str("a")));
-    assert_int_equal(3, written_take(&w, outputs, 2, &a));
-    assert_int_equal(1, written_take(&w, outputs, 2, &a));
-    assert_int_equal(0, written_take(&w, outputs, 2, &a));
-    assert_int_equal(0, written_take(&w, outputs + 1, 1, &b));
-    assert_int_equal(2, written_take(&w, swapped, 2, &b));
+    assert_int_equal(3, take_of(&w, outputs, 2, &a));
+    assert_int_equal(1, take_of(&w, outputs, 2, &a));
+    assert_int_equal(0, take_of(&w, outputs, 2, &a));
+    assert_int_equal(0, take_of(&w, outputs + 1, 1, &b));
+    assert_int_equal(2, take_of(&w, swapped, 2, &b));
     assert_true(written_is_empty(&w));
 }
 
