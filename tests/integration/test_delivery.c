@@ -286,9 +286,10 @@ static void test_drop_newest_with_a_full_spool(void **state)
 
 /* ---- S36 ---- */
 
+/* A fifth of the grace period is the spool's: enough of it on a machine with other work, too. */
 static void test_ends_while_a_sink_hangs(void **state)
 {
-    enum { ENDS = 6 };
+    enum { ENDS = 4 };
     struct delivery *d = *state;
     struct sim_container *c[2];
     struct random random;
@@ -298,7 +299,7 @@ static void test_ends_while_a_sink_hangs(void **state)
         c[i] = sim_add(d->world->sim, NULL);
     mode(d, DELIVERY_LOKI, hang);
     for (unsigned round = 0; round < ENDS; round++) {
-        delivery_run(d, "--set", "run.grace_period=300ms");
+        delivery_run(d, "--set", "run.grace_period=2s");
         world_wait_log(d->world, "Following containers", NULL, 1);
         for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
             ledger_say_many(d->ledger, c[i], "before the end",

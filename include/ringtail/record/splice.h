@@ -171,8 +171,8 @@ static inline uint16_t splice_ordinal(const struct splice_history *h, const stru
     return splice_ordinal_of_many(h, c, part);
 }
 
-/** A record judged SPLICE_DELIVER, which has its ordinal, has been shipped. Without memory for its mark it may come twice
- * after a break. */
+/** A record judged SPLICE_DELIVER, which has its ordinal, has been shipped. Without memory for its
+ * mark it may come twice after a break. */
 void splice_delivered(struct splice_history *h, const struct splice_cursor *c,
                       const struct part *part);
 
