@@ -203,8 +203,25 @@ static size_t list_files(const char *directory, struct part_file *files)
     return count;
 }
 
-/* The output with its rotated files put together again, below l->joined. */
-static void join(struct ledger *l)
+/* Whether these are still the files, which are forgotten. */
+static bool is_still_there(const char *directory, const struct part_file *files, size_t count)
+{
+    static struct part_file now[FILES_MAX];
+    size_t now_count = list_files(directory, now);
+    bool same = now_count == count;
+
+    for (size_t i = 0; i < now_count; i++) {
+        same = same && strcmp(now[i].name, files[i].name) == 0;
+        free(now[i].name);
+    }
+    for (size_t i = 0; i < count; i++)
+        free(files[i].name);
+    return same;
+}
+
+/* The output with its rotated files put together again, below l->joined. Returns false if files
+ * were renamed or compressed meanwhile, so that some may be missing. */
+static bool join(struct ledger *l)
 {
     static struct part_file files[FILES_MAX];
     size_t count = list_files(l->joined, files);
@@ -235,8 +252,7 @@ static void join(struct ledger *l)
             append_file(path, fd);
         close(fd);
     }
-    for (size_t i = 0; i < count; i++)
-        free(files[i].name);
+    return is_still_there(l->world->out_dir, files, count);
 }
 
 static struct told *told_of(struct ndjson_check *check, struct told **known, size_t *count,
@@ -289,8 +305,14 @@ static int look_at(const struct ledger *l, const char *path, const char **ret_wh
 
 static int look(struct ledger *l, const char **ret_why)
 {
-    join(l);
-    return look_at(l, l->joined, ret_why);
+    bool is_whole = join(l);
+    int r = look_at(l, l->joined, ret_why);
+
+    if (r == -EBADMSG && !is_whole) {
+        *ret_why = "files change while they are looked at";
+        r = 0;
+    }
+    return r;
 }
 
 bool ledger_is_met(struct ledger *l, const char **ret_why)
