@@ -277,6 +277,46 @@ static void test_what_librdkafka_refuses(void **state)
     end(&s);
 }
 
+static bool has_ended_or_follows(struct world *w, void *ctx)
+{
+    return ringtail_proc_poll(&w->ringtail) ||
+           ringtail_proc_log_count(&w->ringtail, "Following containers", NULL) > 0;
+}
+
+/* What has been read is not read again because a file could not be opened, say. */
+static void test_positions_outlive_a_start_that_fails(void **state)
+{
+    enum { START_CALLS = 18 }; /* of some fourteen up to when the positions are there */
+    char program[256], fault[32];
+    struct world *w = *state;
+    struct speaker *s;
+
+    (void)snprintf(program, sizeof program, "%s", getenv("RINGTAIL_BIN"));
+    world_engine(w, NULL);
+    s = world_speaker(w, NULL);
+    say_many(s, "before", 10);
+    world_run(w, "--backend", "epoll");
+    world_wait_all(w);
+    world_stop(w);
+    assert_int_equal(0, setenv("RINGTAIL_BIN", RINGTAIL_FAULTY, 1));
+    for (unsigned call = 0; call < START_CALLS; call++) {
+        (void)snprintf(fault, sizeof fault, "syscall:%u:1", call);
+        assert_int_equal(0, setenv("RINGTAIL_FAULT", fault, 1));
+        world_run(w, "--backend", "epoll");
+        world_wait(w, fault, has_ended_or_follows, NULL);
+        ringtail_proc_signal(&w->ringtail, SIGTERM);
+        world_wait(w, fault, world_has_ended, NULL);
+        if (ringtail_proc_has_report(&w->ringtail) || w->ringtail.code >= 128)
+            world_fail(w, "%s: ringtail ended with %d", fault, w->ringtail.code);
+    }
+    assert_int_equal(0, setenv("RINGTAIL_BIN", program, 1));
+    say_many(s, "behind", 10);
+    world_run(w, "--backend", "epoll");
+    world_wait_log(w, "Positions loaded", NULL, 1);
+    world_wait_all(w);
+    world_stop(w);
+}
+
 static void test_a_start_that_fails_lands_what_it_has_begun(void **state)
 {
     struct world *w = *state;
@@ -300,6 +340,8 @@ int main(void)
         WORLD_TEST("nothing is when system calls fail, on epoll", test_system_calls_that_fail),
         WORLD_TEST("nothing is when librdkafka refuses what it is asked for",
                    test_what_librdkafka_refuses),
+        WORLD_TEST("positions outlive a start that fails",
+                   test_positions_outlive_a_start_that_fails),
         WORLD_TEST("a start that fails lands what it has begun",
                    test_a_start_that_fails_lands_what_it_has_begun),
     };
