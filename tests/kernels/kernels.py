@@ -43,7 +43,9 @@ chown _apt /fetch/debs
 mirror=$(awk '$1 == "deb" { print $2; exit }' /etc/apt/sources.list)
 [ $SYSTEM = debian ] || mirror=$(sed -n 's|.*default_mirror \\(.*//archive.*\\)|\\1|p' /usr/share/debootstrap/scripts/$SUITE)
 echo "deb [signed-by=/usr/share/keyrings/$SYSTEM-archive-keyring.gpg] $mirror $SUITE main" >/fetch/sources.list
+# What is wanted is signed, and may be old.
 cat >/fetch/apt.conf <<CONF
+Acquire::Check-Valid-Until "false";
 Dir::Etc::SourceList "/fetch/sources.list";
 Dir::Etc::SourceParts "/dev/null";
 Dir::State::Lists "/fetch/lists";
@@ -51,11 +53,17 @@ Dir::State::status "/dev/null";
 Dir::Cache "/fetch/cache";
 CONF
 apt-get -q -c /fetch/apt.conf update
-package=$(apt-cache -c /fetch/apt.conf depends $META | sed -n 's/^ *Depends: \\(linux-image-[0-9].*\\)/\\1/p' | head -n 1)
+# The kernel itself is in that package, or in one that it depends on.
+depends() {
+    apt-cache -c /fetch/apt.conf depends "$1" | sed -n "s/^ *Depends: \\($2-[0-9].*\\)/\\1/p"
+}
+package=$(depends $META linux-image | head -n 1)
 cd /fetch/debs
-apt-get -q -c /fetch/apt.conf download "$package"
-dpkg -x *.deb /fetch/tree
-mv /fetch/tree/boot/vmlinuz-* /fetch/vmlinuz
+apt-get -q -c /fetch/apt.conf download "$package" $(depends "$package" linux-binary)
+for deb in *.deb; do
+    dpkg -x "$deb" /fetch/tree
+done
+mv $(find /fetch/tree -name 'vmlinuz*' -type f) /fetch/vmlinuz
 """
 
 INIT = """#!/bin/busybox sh
