@@ -134,7 +134,9 @@ static void test_equal_lines_before_and_after_a_cut(void **state)
         for (unsigned n = 0; n < 5; n++)
             say_at(s, SIM_STDOUT, ts_ns, "same", 4);
         world_wait_caught_up(w, s);
-        assert_int_equal(1, sim_follow_cut(w->sim, s->container));
+        /* Where the place among equals could not be told, the request before the wider one may not
+         * be gone yet. */
+        world_assert_within(w, sim_follow_cut(w->sim, s->container), 1, 2);
         for (unsigned n = 0; n < 1 + round % 3; n++)
             say_at(s, SIM_STDOUT, ts_ns, "same", 4);
         world_wait_all(w);
