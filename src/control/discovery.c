@@ -129,7 +129,7 @@ static int on_events_head(void *ctx, const struct http_head *head)
     struct discovery *d = ctx;
 
     d->events_status = head->status;
-    if (engine_is_out_of_reach(head->status))
+    if (engine_is_out_of_reach(head->status, (struct slice){0}))
         return -EHOSTUNREACH;
     if (head->status != 200)
         return -EPROTO;

@@ -43,7 +43,7 @@ static void call_on_closed(void *ctx, int result)
     struct engine *e = call->engine;
     struct buf body = call->body;
 
-    if (result == 0 && engine_is_out_of_reach(call->status))
+    if (result == 0 && engine_is_out_of_reach(call->status, buf_slice(&body)))
         result = -EHOSTUNREACH;
     call->exchange = NULL;
     call->body = (struct buf){0};
@@ -157,12 +157,18 @@ static const char *group_advice(const char *path)
     return text;
 }
 
+bool engine_is_out_of_reach(unsigned status, struct slice body)
+{
+    return status == 502 || status == 504 ||
+           (status == 503 && (body.len == 0 || body.data[0] != '{'));
+}
+
 const char *engine_refusal(unsigned status, const char *said)
 {
-    return status == 403
-               ? "a proxy in front of the Engine refuses it: ringtail needs GET of _ping, "
-                 "version, events and containers, and nothing else"
-               : said;
+    return status == 403 ? "a proxy before the Engine, or a plugin of it, refuses: ringtail needs "
+                           "GET of _ping, "
+                           "version, events and containers, and nothing else"
+                         : said;
 }
 
 const char *engine_advice(const char *path, int error)

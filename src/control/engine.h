@@ -90,12 +90,9 @@ void engine_doubt(struct engine *e);
 void engine_call_start(struct engine *e, struct engine_call *call, struct buf *request,
                        engine_reply_fn on_reply, void *ctx);
 
-/** 502 to 504: not the Engine's answer, but a proxy's that can't reach it. As good as a lost
- * connection. */
-static inline bool engine_is_out_of_reach(unsigned status)
-{
-    return status >= 502 && status <= 504;
-}
+/** Whether a reply is not the Engine's, but of a proxy that can't reach it: as good as a lost
+ * connection. 503 is if nothing of the Engine's stands in the body, so far as that is known. */
+bool engine_is_out_of_reach(unsigned status, struct slice body);
 
 /** Why a request was refused: what was said with it, or, where only a proxy between us and the
  * Engine refuses like that, what has to be allowed. */

@@ -75,8 +75,6 @@ static int on_head(void *ctx, const struct http_head *head)
     struct stream *s = ctx;
 
     s->status = head->status;
-    if (engine_is_out_of_reach(s->status))
-        return -EHOSTUNREACH;
     if (s->status != 200)
         return 0;
     s->open = true;
@@ -117,6 +115,8 @@ static void conclude(struct stream *s, int result, struct stream_end *end, char 
         end->kind = STREAM_WIDER;
     } else if (result < 0) {
         return;
+    } else if (engine_is_out_of_reach(s->status, buf_slice(&s->message))) {
+        end->result = -EHOSTUNREACH;
     } else if (s->status != 200) {
         end->kind = STREAM_REFUSED;
         end->status = s->status;
