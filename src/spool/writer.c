@@ -281,6 +281,13 @@ static bool is_segment_written(const struct spool *s)
            (!spool_is_synced(s) || w->synced == w->segment->end.at);
 }
 
+/** What comes while something is being written waits for it, so that a trickle is few writes: each
+ * of them takes a turn of the kernel's threads, which other files need too. */
+static bool is_worth_a_write(const struct writer *w)
+{
+    return !is_writing(w) || w->segment->end.at - w->encoded >= WRITE_BYTES;
+}
+
 static void write_slots(struct spool *s)
 {
     struct writer *w = &s->writer;
@@ -290,7 +297,7 @@ static void write_slots(struct spool *s)
 
         if (op_in_flight(&slot->op))
             continue;
-        if (slot->taken == slot->len)
+        if (slot->taken == slot->len && is_worth_a_write(w))
             fill(w, slot);
         if (slot->taken < slot->len)
             ring_write(s->ring, &slot->op, w->fd,
