@@ -277,7 +277,7 @@ static void test_idle_streams_rotate_without_a_gap(void **state)
     double p50, p99;
 
     start(w, &crowd, is_full() ? &whole : &small);
-    wait_rotations(w, &crowd);
+    wait_rotations(w, &crowd, crowd.size->rotations);
     for (unsigned i = 0; i < crowd.size->idle; i++)
         world_assert_within(w, speaker_stats(crowd.idle[i]).follow_gaps, 0, 0);
     if (!admin_peer_get(crowd.port, &page))
