@@ -23,8 +23,8 @@ PROFILE = os.path.join(ROOT, "docker/seccomp.json")
 HEADER = os.path.join(ROOT, "src/control/calls.h")
 
 SUITES = (
-    "run", "admin", "command", "confine", "containers", "cuts", "delivery", "ended", "engine", "failures",
-    "lines", "notify", "positions", "rotation", "stored",
+    "run", "admin", "command", "confine", "containers", "cuts", "delivery", "doctor", "ended", "engine",
+    "failures", "files", "lines", "notify", "positions", "proxy", "rotation", "stored",
 )
 BACKENDS = ("io_uring", "epoll")
 
