@@ -4,26 +4,15 @@
 #include <stdlib.h>
 #include <sys/utsname.h>
 
+#include "ringtail/io/ring_features.h"
+
 #include "ring_setup.h"
 
 struct version {
     unsigned major, minor;
 };
 
-/* What is used from which kernel on, the newest last. docs/doctor.md has the same table. */
-static const struct {
-    struct version from;
-    const char *what;
-} ladder[] = {
-    {{5, 6}, "epoll"},
-    {{5, 19}, "io_uring with buffer rings and direct sockets"},
-    {{6, 0}, "single issuer"},
-    {{6, 1}, "deferred task work, so that a rest gathers lines"},
-    {{6, 4}, "writes to pipes that do not wait, on epoll"},
-};
-#define LEAST ladder[0].from
-#define LEAST_WITH_RING ladder[1].from
-#define LEAST_WITH_REST ladder[3].from
+#define LEAST ((struct version){5, 6}) /* the epoll backend's */
 
 static bool is_older(struct version a, struct version b)
 {
@@ -55,19 +44,21 @@ void doctor_check_kernel(struct doctor *d)
                     uts.release);
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(ladder); i++)
-        if (is_older(v, ladder[i].from))
-            (void)buf_printf(&lacks, "%s%s (%u.%u)", lacks.len > 0 ? ", " : "", ladder[i].what,
-                             ladder[i].from.major, ladder[i].from.minor);
+    for (int f = 0; f < RING_FEATURE_COUNT; f++) {
+        const struct ring_feature_info *info = ring_feature_info((enum ring_feature)f);
+        struct version since;
+
+        if (!version_parse(info->since, &since) || !is_older(v, since))
+            continue;
+        (void)buf_printf(&lacks, "%s%s (%s)", lacks.len > 0 ? ", " : "", info->name, info->since);
+        level = MAX(level, info->without ? DOCTOR_NOTE : DOCTOR_WARNING);
+    }
     if (is_older(v, LEAST))
         level = DOCTOR_PROBLEM;
-    else if (is_older(v, LEAST_WITH_RING))
-        level = DOCTOR_WARNING;
-    else if (is_older(v, LEAST_WITH_REST))
-        level = DOCTOR_NOTE;
     doctor_find(d, level, "version", "Linux %s on %s has %s%.*s", uts.release, uts.machine,
-                lacks.len > 0 ? "all that is used but " : "all that is used", (int)lacks.len,
-                lacks.len > 0 ? lacks.data : "");
+                lacks.len > 0 ? "all of io_uring that is used but "
+                              : "all of io_uring that is used",
+                (int)lacks.len, lacks.len > 0 ? lacks.data : "");
     if (level != DOCTOR_OK)
         doctor_advise(d, "use Linux 6.1 or newer; 5.19 is the least for io_uring, 5.6 for epoll");
 }
