@@ -7,7 +7,7 @@ docker/seccomp.py              no tracing: what was seen before, with what has c
 Runs the integration tests with every ringtail under strace, adds what that can't see (the work of the
 container's runtime between filter and program, other versions of the C library, other machines), and
 writes the profile in Docker's format, and the list of ringtail's own filter: the same without what
-only a start needs.
+only a start or doctor needs.
 """
 
 import json
@@ -49,6 +49,7 @@ OTHERS = {
         " set_tid_address statx sysinfo tgkill uname write writev"
     ),
     "ringtail, on its own confinement": "capget capset prctl seccomp",
+    "doctor, on a check that hangs": "kill",
     "the ring": "io_uring_setup io_uring_enter io_uring_register",
     "the same work without a ring": (
         "connect epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd2 fdatasync fsync"
@@ -72,10 +73,11 @@ COUNTERPARTS = {
     "chmod": "fchmodat", "chown": "fchownat", "link": "linkat", "symlink": "symlinkat", "accept": "accept4",
 }
 
-# Of all of these, what ringtail does not do any more once it runs: its own filter refuses them.
-START_ONLY = {
-    "arch_prctl", "capget", "capset", "execve", "io_uring_setup", "listen", "prlimit64", "seccomp",
-    "set_tid_address", "umask",
+# Of all of these, what a ringtail that runs does not do any more, or only doctor does: its own filter
+# refuses them.
+NOT_ONCE_IT_RUNS = {
+    "arch_prctl", "capget", "capset", "clock_adjtime", "execve", "getrlimit", "io_uring_setup", "kill",
+    "listen", "prlimit64", "seccomp", "set_tid_address", "setrlimit", "umask", "wait4",
 }
 
 SEEN = "seen in the tests"
@@ -138,7 +140,7 @@ def with_counterparts(names):
 def header(names):
     """The C header with the calls of ringtail's own filter, from these and OTHERS."""
     others = (text.split() for reason, text in OTHERS.items() if reason != RUNTIME)
-    calls = with_counterparts(set(names).union(*others)) - START_ONLY - set(ARGUED)
+    calls = with_counterparts(set(names).union(*others)) - NOT_ONCE_IT_RUNS - set(ARGUED)
     listed = "\n".join(textwrap.wrap(
         ", ".join(f'"{name}"' for name in sorted(calls)), 94, initial_indent="    ", subsequent_indent="    "
     ))
