@@ -138,6 +138,9 @@ void containers_remove(struct containers *all, const char *id)
 {
     struct container *c = find(all, id);
 
+    /* Without memory for it the worst is a container that is said to be missed. */
+    if (all->is_listing)
+        (void)buf_printf(&all->removed_ids, "%s\n", id);
     if (c)
         container_removed(c);
 }
@@ -145,6 +148,8 @@ void containers_remove(struct containers *all, const char *id)
 void containers_listing_begin(struct containers *all)
 {
     all->listing_asked_ns = clock_wall_ns();
+    all->is_listing = true;
+    buf_reset(&all->removed_ids);
     for (struct table_link *l = table_next(&all->table, NULL); l; l = table_next(&all->table, l)) {
         struct container *c = container_of(l, struct container, by_id);
 
@@ -191,10 +196,18 @@ static void see_ended(struct containers *all, struct container *c,
         containers_mention(all, row->id, MENTION_RUNNING);
 }
 
+static bool is_removed_since(const struct containers *all, const char *id)
+{
+    return all->removed_ids.len > 0 &&
+           memmem(all->removed_ids.data, all->removed_ids.len, id, strlen(id));
+}
+
 static void see(struct containers *all, const struct reply_container *row)
 {
     struct container *c = find(all, row->id);
 
+    if (is_removed_since(all, row->id))
+        return;
     if (is_up(row))
         containers_mention(all, row->id, MENTION_RUNNING);
     else
@@ -227,6 +240,8 @@ void containers_listing_take(struct containers *all, const struct reply_list *li
             container_removed(c);
     }
     all->accounted_ns = all->listing_asked_ns;
+    all->is_listing = false;
+    buf_finish(&all->removed_ids);
 }
 
 void containers_engine_up(struct containers *all)
@@ -369,6 +384,7 @@ int containers_init(struct containers *all, struct ring *ring, struct engine *en
 void containers_finish(struct containers *all)
 {
     table_finish(&all->table);
+    buf_finish(&all->removed_ids);
 }
 
 /* Ends what is under way; what lands goes on in container_go, which frees. */

@@ -41,6 +41,9 @@ struct containers {
      * listing. */
     int64_t accounted_ns;
     int64_t listing_asked_ns;
+    bool is_listing;
+    struct buf
+        removed_ids; /* since it was asked for, each with a newline: it may list them still */
 
     int64_t tick_ms;
     bool rotation_waits; /* a rotation is due and found no slot */

@@ -426,6 +426,50 @@ static void test_a_listing_from_before_a_rename_does_not_take_it_back(void **sta
     world_stop(w);
 }
 
+static void test_a_listing_from_before_a_removal_brings_nobody_back(void **state)
+{
+    struct world *w = *state;
+    struct sim_fault reply = {
+        .kind = SIM_FAULT_REPLY, .on = SIM_REQUEST_LIST, .times = 1, .status = 200};
+    const struct sim_fault late = {
+        .kind = SIM_FAULT_DELAY, .on = SIM_REQUEST_LIST, .times = 1, .delay_ms = 500};
+    struct speaker *s;
+    struct sim_stats before;
+    uint64_t listings;
+    char body[256];
+
+    world_engine(w, NULL);
+    s = world_speaker(w, NULL);
+    world_run(w, "--set", "discovery.resync_interval=1m");
+    say_many(s, "a life", 5);
+    world_wait_all(w);
+    assert_int_equal(0, sim_wait_event_streams(w->sim, 1, world_timeout_ms()));
+    assert_int_equal(0, sim_container_exit(s->container, 0));
+    world_wait_follows(w, NULL, 0);
+
+    snprintf(body, sizeof body, "[{\"Id\":\"%s\",\"Names\":[\"/a\"],\"State\":\"running\"}]",
+             sim_container_id(s->container));
+    reply.body = body;
+    world_fault(w, &reply);
+    world_fault(w, &late);
+    sim_get_stats(w->sim, &before);
+    listings = before.requests[SIM_REQUEST_LIST];
+    /* What can't be read makes ringtail ask for a listing. */
+    assert_int_equal(0, sim_emit_event(w->sim, "{", sim_now_ns(w->sim)));
+    assert_int_equal(0,
+                     sim_wait_requests(w->sim, SIM_REQUEST_LIST, listings + 1, world_timeout_ms()));
+    assert_int_equal(0, sim_container_remove(s->container));
+    /* The next one is asked for when the late one has been taken. */
+    assert_int_equal(0, sim_emit_event(w->sim, "{", sim_now_ns(w->sim)));
+    assert_int_equal(0,
+                     sim_wait_requests(w->sim, SIM_REQUEST_LIST, listings + 2, world_timeout_ms()));
+    /* Who was brought back would be looked for before this one is. */
+    say_many(world_speaker(w, NULL), "another life", 5);
+    world_wait_all(w);
+    world_stop(w);
+    assert_int_equal(0, ringtail_proc_log_count(&w->ringtail, "Container missed", NULL));
+}
+
 static void test_a_container_made_anew_is_another_one(void **state)
 {
     struct world *w = *state;
@@ -503,6 +547,8 @@ int main(void)
                    test_a_renamed_container_goes_on_under_its_new_name),
         WORLD_TEST("S40 a listing from before a rename does not take it back",
                    test_a_listing_from_before_a_rename_does_not_take_it_back),
+        WORLD_TEST("S20 a listing from before a removal brings nobody back",
+                   test_a_listing_from_before_a_removal_brings_nobody_back),
         WORLD_TEST("S40 a container made anew is another one",
                    test_a_container_made_anew_is_another_one),
         WORLD_TEST("containers that do not run are read when they start",

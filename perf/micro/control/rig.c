@@ -78,6 +78,8 @@ static void open_positions(struct rig *rig, bool enabled)
     rig->positions.ctx = &rig->containers;
 }
 
+static const struct confinement unconfined = {"off", "off", "off", "off"};
+
 struct rig *rig_create(size_t containers_count, bool with_positions)
 {
     struct rig *rig = bench_alloc(1, sizeof *rig);
@@ -112,6 +114,7 @@ struct rig *rig_create(size_t containers_count, bool with_positions)
                                   &rig->positions, &rig->meters, &rig->config) == 0);
     rig->containers.floor_ns = INT64_MIN;
     rig->meters.ring = rig->ring;
+    rig->meters.confinement = &unconfined;
     rig->sinks = (struct sinks){.config = &rig->config, .fanout = &rig->fanout};
     rig->sinks.entries[0].kind = encoding_ops.kind;
     rig->meters.fanout = &rig->fanout;
