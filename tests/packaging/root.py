@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
 }
+# npm's, where this machine's way out has an authority of its own.
+AUTHORITIES = "NODE_EXTRA_CA_CERTS"
 
 
 class Root:
@@ -38,6 +40,10 @@ class Root:
         os.mkdir(path)
         subprocess.run(["tar", "-x", "-p", "-C", path, "-f", archive], check=True)
         shutil.copy("/etc/resolv.conf", f"{path}/etc/resolv.conf")
+        self.environment = {**ENVIRONMENT, **{name: os.environ[name] for name in ("CI",) if name in os.environ}}
+        if AUTHORITIES in os.environ:
+            self.environment[AUTHORITIES] = "/etc/authorities.crt"
+            shutil.copy(os.environ[AUTHORITIES], path + self.environment[AUTHORITIES])
         with open(f"{path}/usr/sbin/policy-rc.d", "w", encoding="ascii") as file:
             file.write("#!/bin/sh\nexit 101\n")
         os.chmod(f"{path}/usr/sbin/policy-rc.d", 0o755)
@@ -46,7 +52,7 @@ class Root:
         """A shell's command in the root, as a process of subprocess."""
         return subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh", self.path, command],
-            env={**ENVIRONMENT, **{name: os.environ[name] for name in ("CI",) if name in os.environ}},
+            env=self.environment,
             **popen,
         )
 
