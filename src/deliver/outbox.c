@@ -408,7 +408,7 @@ static void pass_over_segment(struct outbox *o, int error)
               LOG_INT("records_at_most", to.record - from.record),
               LOG_INT("bytes", to.at - from.at));
     tallies_move(o->tallies, o->options.number, &found, ACCOUNT_FOUND,
-                 ACCOUNT_LOST + LOST_UNREADABLE);
+                 account_lost(LOST_UNREADABLE));
     o->unreadable |= to.record > of_this_run;
     o->read_place = to;
     o->read_tries = 0;
