@@ -15,6 +15,8 @@ import time
 from beside import Beside
 
 BROKERS = re.compile(r"bootstrap\.servers=(127\.0\.0\.1:(\d+)\S*)")
+# Newer versions of librdkafka do not make a topic for who reads from it, and kcat ends then.
+MAKING_TOPICS = ("-X", "allow.auto.create.topics=true")
 HEADERS = ("container_id", "container_name", "image", "stream", "identity")
 
 
@@ -45,7 +47,7 @@ def record_of(message, seen, doubles):
 
 
 def taken(brokers, topic, doubles):
-    consumer = ["kcat", "-C", "-q", "-J", "-e", "-b", brokers, "-t", topic, "-o", "beginning"]
+    consumer = ["kcat", "-C", *MAKING_TOPICS, "-q", "-J", "-e", "-b", brokers, "-t", topic, "-o", "beginning"]
     out = subprocess.run(consumer, stdin=subprocess.DEVNULL, capture_output=True, check=True, text=True).stdout
     seen = {}
     return [record_of(json.loads(message), seen, doubles) for message in out.split("\n")[:-1]]
@@ -54,7 +56,7 @@ def taken(brokers, topic, doubles):
 def main():
     beside = Beside()
     # A consumer of nothing, as long as it runs; the log says where the cluster is.
-    cluster = ["kcat", "-C", "-X", "test.mock.num.brokers=3", "-d", "mock", "-b", "none", "-t", "nothing"]
+    cluster = ["kcat", "-C", *MAKING_TOPICS, "-X", "test.mock.num.brokers=3", "-d", "mock", "-b", "none", "-t", "nothing"]
     server = beside.start(*cluster, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     found = None
     while not found:
