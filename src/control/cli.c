@@ -430,13 +430,37 @@ static void check_words(const struct overview *o, struct option_problems *proble
         option_problems_add(problems, "%s is not for %s", o->stored_arg, q->verb);
 }
 
+static const char *const commands[] = {"run", "check",   "health",  "doctor", "spool",
+                                       "dlq", "options", "metrics", "kernels"};
+
+static bool is_known(const char *command)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(command, commands[i]) == 0)
+            return true;
+    return false;
+}
+
+static int tell_commands(const char *command)
+{
+    if (*command)
+        (void)fprintf(stderr, "ringtail: unknown command \"%s\" (", command);
+    else
+        (void)fputs("ringtail: a command is missing (", stderr);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        (void)fprintf(stderr, "%s%s",
+                      i == 0                         ? ""
+                      : i + 1 < ARRAY_SIZE(commands) ? ", "
+                                                     : " or ",
+                      commands[i]);
+    (void)fputs("; see ringtail --help)\n", stderr);
+    return EXIT_USAGE;
+}
+
 static enum cli_command decide(struct cli *cli, const struct overview *o,
                                const struct option_problems *problems)
 {
-    static const char *const commands[] = {"run",     "check",   "health", "doctor",
-                                           "options", "metrics", "kernels"};
     const char *command = o->command ? o->command : "";
-    bool known = false;
 
     if (o->help && is_stored(o)) {
         (void)fputs(stored_commands[find_stored(o->command)].help, stdout);
@@ -448,18 +472,8 @@ static enum cli_command decide(struct cli *cli, const struct overview *o,
         (void)printf("ringtail %s\n", RINGTAIL_VERSION);
         return done(cli, fflush(stdout) != 0 ? EXIT_FAILED : EXIT_CLEAN);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        known |= strcmp(command, commands[i]) == 0;
-    known |= is_stored(o);
-    if (!known) {
-        (void)fprintf(
-            stderr,
-            "ringtail: %s%s%s (run, check, health, doctor, spool, dlq, options, metrics or "
-            "kernels; see ringtail --help)\n",
-            *command ? "unknown command \"" : "a command is missing", command,
-            *command ? "\"" : "");
-        return done(cli, EXIT_USAGE);
-    }
+    if (!is_known(command))
+        return done(cli, tell_commands(command));
     /* A wrong configuration is a finding like any other. */
     if (strcmp(command, "doctor") == 0 && !o->misused && !problems->out_of_memory)
         return done(cli, doctor_run(&cli->config, problems, o->stored.json, DOCTOR_TIMEOUT_MS));
