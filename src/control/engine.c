@@ -166,8 +166,7 @@ bool engine_is_out_of_reach(unsigned status, struct slice body)
 const char *engine_refusal(unsigned status, const char *said)
 {
     return status == 403 ? "a proxy before the Engine, or a plugin of it, refuses: ringtail needs "
-                           "GET of _ping, "
-                           "version, events and containers, and nothing else"
+                           "GET of _ping, version, events and containers, and nothing else"
                          : said;
 }
 

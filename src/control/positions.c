@@ -917,11 +917,18 @@ static int write_first(struct positions *p)
     return r;
 }
 
-static uint64_t directory_id(const char *path)
+/* By another id the lines that are in a directory already would come a second time: who can't tell
+ * its real path does not begin. */
+static int identify(struct positions *p, const char *const *directories)
 {
-    RT_CLEANUP(freep) char *real = realpath(path, NULL);
+    for (size_t i = 0; i < p->directories_count; i++) {
+        RT_CLEANUP(freep) char *real = realpath(directories[i], NULL);
 
-    return hash_bytes(slice_str(real ? real : path), HASH_SEED);
+        if (!real)
+            return -errno;
+        p->directories[i] = hash_bytes(slice_str(real), HASH_SEED);
+    }
+    return 0;
 }
 
 int positions_open(struct positions *p, const char *path, const char *const *directories,
@@ -940,12 +947,12 @@ int positions_open(struct positions *p, const char *path, const char *const *dir
         .keep_ms = keep_ms,
         .directories_count = directories_count,
     };
-    for (size_t i = 0; i < directories_count; i++)
-        p->directories[i] = directory_id(directories[i]);
     p->op.done = on_op;
     if (!path)
         return 0;
-    r = table_init(&p->table);
+    r = identify(p, directories);
+    if (r == 0)
+        r = table_init(&p->table);
     if (r == 0)
         r = table_init(&p->outputs);
     if (r == 0)

@@ -118,7 +118,8 @@ struct positions {
 /**
  * Opens the directory of `path` (made if missing, one level), locks it, and loads the file if there
  * is one. Blocks: before the ring runs. path NULL: positions are off, every other call is a no-op.
- * directories: of the file sinks, by number; they exist.
+ * directories: of the file sinks, by number; they exist. One whose real path can't be told is an
+ * error.
  * A damaged file is renamed to <name>.damaged and said so. returns: 0; -EWOULDBLOCK another
  * ringtail uses it; -errno of the directory, or of a file that may be read another time.
  */
