@@ -5,11 +5,13 @@
 
 #include "ringtail/base/metric.h"
 
-/** The inside of a line's braces, escaped and shared by a series and its snapshots. */
+/** Escaped, and shared by a series or an owner and its snapshots. */
 struct metric_labels {
     atomic_uint refs;
     uint32_t len;
-    char text[]; /* the metric's number, which makes the text a key, and then the labels */
+    /* A series': the metric's number, which makes the text a key, and the inside of a line's
+     * braces. An owner's: its values, a NUL behind each. */
+    char text[];
 };
 
 #define METRIC_KEY_BYTES sizeof(uint16_t)
@@ -28,27 +30,33 @@ static inline size_t metric_counts(const struct metric *metric)
 
 struct metric_sample {
     const struct metric *metric;
-    struct metric_labels *labels;
+    const struct metric_labels *labels;
+    const struct metric_row *row; /* of an owner; NULL: the labels are a series' */
     double value;
     const uint64_t *counts; /* HISTOGRAM */
 };
 
 /**
- * Which lines there are, in the table's order. Made anew only when series come or go, and shared by
- * the snapshots between, by a count that any thread may lower: it is what holds on to the labels.
+ * Which lines there are, in the table's order. Made anew only when series or owners come or go, and
+ * shared by the snapshots between, by a count that any thread may lower: it is what holds on to the
+ * labels.
  */
 struct metrics_layout {
     atomic_uint refs;
-    size_t lines_count;
+    const struct metric_row *rows;
+    size_t rows_count, row_counts_count; /* the latter: buckets of all histograms of an owner */
+    size_t owners_count, lines_count;
+    struct metric_labels **owners;
     struct metrics_line {
         const struct metric *metric;
         struct metric_labels *labels;
     } lines[];
 };
 
-/** One allocation: the numbers in the layout's order, and the counts of all histograms. */
+/** One allocation. The numbers of the lines, in the layout's order, and of the owners, row by row
+ * in each; then the same of histograms' counts. */
 struct metrics_snapshot {
     struct metrics_layout *layout;
-    double *values;
-    uint64_t *counts;
+    double *values, *owner_values;
+    uint64_t *counts, *owner_counts;
 };

@@ -21,6 +21,7 @@ static const char *const kind_names[] = {"counter", "gauge", "histogram"};
 /** Keeps the first error, so that a run of puts is checked once. */
 struct writer {
     struct buf *out;
+    const struct metric *family; /* whose lines are being put */
     int error;
 };
 
@@ -69,19 +70,44 @@ static void put_count(struct writer *w, uint64_t count)
         w->error = buf_printf(w->out, "%llu\n", (unsigned long long)count);
 }
 
+static const char *owner_value(const struct metric_labels *labels, unsigned number)
+{
+    const char *at = labels->text;
+
+    while (number-- > 0)
+        at += strlen(at) + 1;
+    return at;
+}
+
+static void put_row_labels(struct writer *w, const struct metric_sample *s)
+{
+    for (size_t i = 0; i < METRIC_LABELS_MAX && s->metric->labels[i]; i++) {
+        const char *text = s->row->labels[i].text;
+
+        put_str(w, i > 0 ? "," : "");
+        put_str(w, s->metric->labels[i]);
+        put_str(w, "=\"");
+        put_str(w, text ? text : owner_value(s->labels, s->row->labels[i].value));
+        put_str(w, "\"");
+    }
+}
+
 /** `name_suffix{labels} `; le, when not NULL, is the last label. */
 static void put_name(struct writer *w, const struct metric_sample *s, const char *suffix,
                      const char *le)
 {
-    struct slice labels = metric_labels_text(s->labels);
+    bool has_labels = s->metric->labels[0] != NULL;
 
     put_str(w, s->metric->name);
     put_str(w, suffix);
-    if (labels.len > 0 || le) {
+    if (has_labels || le) {
         put_str(w, "{");
-        put_slice(w, labels);
+        if (s->row)
+            put_row_labels(w, s);
+        else
+            put_slice(w, metric_labels_text(s->labels));
         if (le) {
-            put_str(w, labels.len > 0 ? ",le=\"" : "le=\"");
+            put_str(w, has_labels ? ",le=\"" : "le=\"");
             put_str(w, le);
             put_str(w, "\"");
         }
@@ -116,27 +142,55 @@ static void put_head(struct writer *w, const struct metric *m)
                           kind_names[m->kind]);
 }
 
+static void put_sample(struct writer *w, const struct metric_sample *s)
+{
+    if (s->metric != w->family)
+        put_head(w, s->metric);
+    w->family = s->metric;
+    if (s->metric->kind == METRIC_HISTOGRAM) {
+        put_histogram(w, s);
+        return;
+    }
+    put_name(w, s, "", NULL);
+    put_number(w, s->value);
+    put_str(w, "\n");
+}
+
+/* The line of each owner. counts_at: where the row's are among an owner's counts. */
+static void put_row(struct writer *w, const struct metrics_snapshot *s, size_t row,
+                    size_t counts_at)
+{
+    const struct metrics_layout *l = s->layout;
+
+    for (size_t i = 0; i < l->owners_count && w->error == 0; i++)
+        put_sample(w, &(struct metric_sample){
+                          .metric = &metric_table[l->rows[row].id],
+                          .labels = l->owners[i],
+                          .row = &l->rows[row],
+                          .value = s->owner_values[i * l->rows_count + row],
+                          .counts = s->owner_counts + i * l->row_counts_count + counts_at,
+                      });
+}
+
 int metrics_render(const struct metrics_snapshot *s, struct buf *out)
 {
-    struct writer w = {.out = out};
-    const struct metric *family = NULL;
+    const struct metrics_layout *l = s->layout;
     const uint64_t *counts = s->counts;
+    size_t line = 0, row = 0, row_counts = 0;
+    struct writer w = {.out = out};
 
-    for (size_t i = 0; i < s->layout->lines_count && w.error == 0; i++) {
-        const struct metrics_line *line = &s->layout->lines[i];
-        struct metric_sample sample = {line->metric, line->labels, s->values[i], counts};
+    for (enum metric_id id = 0; id < METRIC_COUNT && w.error == 0; id++) {
+        const struct metric *metric = &metric_table[id];
 
-        counts += metric_counts(line->metric);
-        if (line->metric != family)
-            put_head(&w, line->metric);
-        family = line->metric;
-        if (family->kind == METRIC_HISTOGRAM) {
-            put_histogram(&w, &sample);
-            continue;
+        for (; line < l->lines_count && l->lines[line].metric == metric; line++) {
+            put_sample(&w, &(struct metric_sample){metric, l->lines[line].labels, NULL,
+                                                   s->values[line], counts});
+            counts += metric_counts(metric);
         }
-        put_name(&w, &sample, "", NULL);
-        put_number(&w, sample.value);
-        put_str(&w, "\n");
+        for (; row < l->rows_count && l->rows[row].id == id; row++) {
+            put_row(&w, s, row, row_counts);
+            row_counts += metric_counts(metric);
+        }
     }
     return w.error;
 }

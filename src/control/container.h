@@ -54,13 +54,8 @@ struct meters;
 
 /** The container's series, held so that a scrape looks nothing up. Control/meters' own. */
 struct container_meters {
-    struct metric_group group;
-    bool shown;   /* the series are there */
-    bool refused; /* some of them found no place in the registry */
-    struct metric_series *rotations, *last_rotation, *stream_age, *reread_bytes;
-    struct metric_series *monitored, *heartbeats;
-    struct metric_series *lines, *bytes, *lag, *repeated, *gaps, *time_back, *truncated, *at_risk;
-    struct metric_series *processed;
+    bool shown;
+    struct metric_owner *owner; /* NULL: not shown, or it found no room in the registry */
 };
 
 struct container {

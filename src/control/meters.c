@@ -11,11 +11,76 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/base/process.h"
 
+/* ---- what is shown of each container ---- */
+
+enum {
+    ROW_ROTATIONS,
+    ROW_LAST_ROTATION,
+    ROW_STREAM_AGE,
+    ROW_ERRORS,
+    ROW_ERRORS_LAST = ROW_ERRORS + 3,
+    ROW_REREAD_BYTES,
+    ROW_MONITORED,
+    ROW_LINES,
+    ROW_BYTES,
+    ROW_LAG,
+    ROW_REPEATED,
+    ROW_GAPS,
+    ROW_TIME_BACK,
+    ROW_TRUNCATED,
+    ROW_AT_RISK,
+    ROW_HEARTBEATS,
+    ROW_PROCESSED,
+    ROW_COUNT,
+};
+
+#define ID                                                                                         \
+    {                                                                                              \
+        .value = 0                                                                                 \
+    }
+#define NAME                                                                                       \
+    {                                                                                              \
+        .value = 1                                                                                 \
+    }
+#define IMAGE                                                                                      \
+    {                                                                                              \
+        .value = 2                                                                                 \
+    }
+#define ALWAYS(its_text)                                                                           \
+    {                                                                                              \
+        .text = (its_text)                                                                         \
+    }
+
+static const struct metric_row rows[ROW_COUNT] = {
+    [ROW_ROTATIONS] = {METRIC_STREAM_ROTATIONS, {ID, NAME}},
+    [ROW_LAST_ROTATION] = {METRIC_LAST_ROTATION, {ID, NAME}},
+    [ROW_STREAM_AGE] = {METRIC_STREAM_AGE, {ID}},
+    /* There from the start, because Prometheus sees no increase in a series that begins at 1. */
+    [ROW_ERRORS] = {METRIC_STREAM_ERRORS, {ALWAYS("open_failed"), ID}},
+    [ROW_ERRORS + 1] = {METRIC_STREAM_ERRORS, {ALWAYS("read_failed"), ID}},
+    [ROW_ERRORS + 2] = {METRIC_STREAM_ERRORS, {ALWAYS("pool_full"), ID}},
+    [ROW_ERRORS_LAST] = {METRIC_STREAM_ERRORS, {ALWAYS("rotation_stuck"), ID}},
+    [ROW_REREAD_BYTES] = {METRIC_STREAM_REREAD_BYTES, {ID, NAME}},
+    [ROW_MONITORED] = {METRIC_CONTAINER_MONITORED, {ID, NAME, IMAGE}},
+    [ROW_LINES] = {METRIC_CONTAINER_LINES, {ID, NAME}},
+    [ROW_BYTES] = {METRIC_CONTAINER_BYTES, {ID, NAME}},
+    [ROW_LAG] = {METRIC_CONTAINER_LAG, {ID, NAME}},
+    [ROW_REPEATED] = {METRIC_CONTAINER_REPEATED, {ID, NAME}},
+    [ROW_GAPS] = {METRIC_CONTAINER_GAPS, {ID, NAME}},
+    [ROW_TIME_BACK] = {METRIC_CONTAINER_TIME_BACK, {ID, NAME}},
+    [ROW_TRUNCATED] = {METRIC_CONTAINER_TRUNCATED, {ID, NAME}},
+    [ROW_AT_RISK] = {METRIC_CONTAINER_AT_RISK, {ID, NAME}},
+    [ROW_HEARTBEATS] = {METRIC_TASK_HEARTBEATS, {ID, ALWAYS("container_monitor")}},
+    [ROW_PROCESSED] = {METRIC_LOGS_PROCESSED, {ALWAYS("docker"), ID, ALWAYS("default")}},
+};
+
 int meters_init(struct meters *m, const struct config *config)
 {
     struct metrics_options options = {
         .series_max = (size_t)config->metrics_series_max,
         .linger_ms = config->metrics_linger_ms,
+        .rows = rows,
+        .rows_count = ROW_COUNT,
     };
 
     /* The ring counts cancels in the histogram's own buckets. */
@@ -37,53 +102,16 @@ static double seconds(int64_t ns)
     return (double)ns / (double)NSEC_PER_SEC;
 }
 
-/* There from the start, because Prometheus sees no increase in a series that begins at 1. */
-static const char *const error_types[] = {"open_failed", "read_failed", "pool_full",
-                                          "rotation_stuck"};
-
-static struct metric_series *errors_of(struct meters *m, struct container *c,
-                                       const char *error_type)
+static struct metric_owner *owner_get(struct meters *m, const struct container *c)
 {
-    return metrics_series(m->metrics, &c->meters.group, METRIC_STREAM_ERRORS, error_type,
-                          c->id_short);
-}
+    struct metric_owner *o =
+        metrics_owner_get(m->metrics, (const char *const[]){c->id_short, c->name, c->image});
 
-/* Every series of the container that is not there by what happens. Those that are there stay as
- * they are. */
-static void take_series(struct meters *m, struct container *c)
-{
-    struct container_meters *cm = &c->meters;
-    const struct {
-        struct metric_series **series;
-        enum metric_id id;
-        const char *values[METRIC_LABELS_MAX + 1];
-    } all[] = {
-        {&cm->rotations, METRIC_STREAM_ROTATIONS, {c->id_short, c->name}},
-        {&cm->last_rotation, METRIC_LAST_ROTATION, {c->id_short, c->name}},
-        {&cm->stream_age, METRIC_STREAM_AGE, {c->id_short}},
-        {&cm->reread_bytes, METRIC_STREAM_REREAD_BYTES, {c->id_short, c->name}},
-        {&cm->monitored, METRIC_CONTAINER_MONITORED, {c->id_short, c->name, c->image}},
-        {&cm->heartbeats, METRIC_TASK_HEARTBEATS, {c->id_short, "container_monitor"}},
-        {&cm->lines, METRIC_CONTAINER_LINES, {c->id_short, c->name}},
-        {&cm->bytes, METRIC_CONTAINER_BYTES, {c->id_short, c->name}},
-        {&cm->lag, METRIC_CONTAINER_LAG, {c->id_short, c->name}},
-        {&cm->repeated, METRIC_CONTAINER_REPEATED, {c->id_short, c->name}},
-        {&cm->gaps, METRIC_CONTAINER_GAPS, {c->id_short, c->name}},
-        {&cm->time_back, METRIC_CONTAINER_TIME_BACK, {c->id_short, c->name}},
-        {&cm->truncated, METRIC_CONTAINER_TRUNCATED, {c->id_short, c->name}},
-        {&cm->at_risk, METRIC_CONTAINER_AT_RISK, {c->id_short, c->name}},
-        {&cm->processed, METRIC_LOGS_PROCESSED, {"docker", c->id_short, "default"}},
-    };
-
-    cm->refused = false;
-    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-        *all[i].series = metrics_series_get(m->metrics, &cm->group, all[i].id, all[i].values);
-        cm->refused |= metrics_is_refused(m->metrics, *all[i].series);
+    if (o) {
+        o->values[ROW_ROTATIONS] = (double)c->rotations;
+        o->values[ROW_LAST_ROTATION] = (double)(c->rotated_at_wall_ns / NSEC_PER_SEC);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(error_types); i++)
-        cm->refused |= metrics_is_refused(m->metrics, errors_of(m, c, error_types[i]));
-    metric_set(cm->rotations, (double)c->rotations);
-    metric_set(cm->last_rotation, (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
+    return o;
 }
 
 void meters_container_opened(struct meters *m, struct container *c)
@@ -92,46 +120,60 @@ void meters_container_opened(struct meters *m, struct container *c)
         return;
     if (c->rotated_at_wall_ns == 0)
         c->rotated_at_wall_ns = clock_wall_ns();
-    c->meters.shown = true;
-    metric_group_init(&c->meters.group);
-    take_series(m, c);
+    c->meters = (struct container_meters){.shown = true, .owner = owner_get(m, c)};
 }
 
 void meters_container_gone(struct meters *m, struct container *c)
 {
-    if (!c->meters.shown)
-        return;
-    metric_set(c->meters.monitored, 0);
-    metric_group_drop(&c->meters.group, clock_mono_ns());
+    if (c->meters.owner)
+        c->meters.owner->values[ROW_MONITORED] = 0;
+    metrics_owner_drop(c->meters.owner, clock_mono_ns());
     c->meters = (struct container_meters){0};
 }
 
 void meters_container_renamed(struct meters *m, struct container *c)
 {
-    if (!c->meters.shown)
-        return;
-    meters_container_gone(m, c);
-    meters_container_opened(m, c);
+    /* Without memory the old name stays until the next change: better than no numbers. */
+    if (c->meters.owner)
+        (void)metric_owner_relabel(c->meters.owner,
+                                   (const char *const[]){c->id_short, c->name, c->image},
+                                   clock_mono_ns());
 }
 
 void meters_container_rotated(struct meters *m, struct container *c, int64_t age_ns)
 {
-    metric_set(c->meters.rotations, (double)c->rotations);
-    metric_set(c->meters.last_rotation, (double)(c->rotated_at_wall_ns / NSEC_PER_SEC));
-    metric_observe(c->meters.stream_age, seconds(age_ns));
+    struct metric_owner *o = c->meters.owner;
+
+    if (!o)
+        return;
+    o->values[ROW_ROTATIONS] = (double)c->rotations;
+    o->values[ROW_LAST_ROTATION] = (double)(c->rotated_at_wall_ns / NSEC_PER_SEC);
+    metric_owner_observe(o, ROW_STREAM_AGE, seconds(age_ns));
+}
+
+static void count_error(struct meters *m, struct metric_owner *o, const char *id_short,
+                        const char *error_type)
+{
+    for (size_t row = ROW_ERRORS; row <= ROW_ERRORS_LAST; row++) {
+        if (strcmp(rows[row].labels[0].text, error_type) == 0) {
+            o->values[row]++;
+            return;
+        }
+    }
+    metric_add(metrics_series(m->metrics, o, METRIC_STREAM_ERRORS, error_type, id_short), 1);
 }
 
 void meters_container_error(struct meters *m, struct container *c, const char *error_type)
 {
-    if (c->meters.shown)
-        metric_add(errors_of(m, c, error_type), 1);
+    if (c->meters.owner)
+        count_error(m, c->meters.owner, c->id_short, error_type);
     metric_add(metrics_series(m->metrics, NULL, METRIC_ERRORS, "container_monitor", error_type), 1);
 }
 
 void meters_container_heartbeat(struct meters *m, struct container *c)
 {
-    if (c->meters.shown)
-        metric_add(c->meters.heartbeats, 1);
+    if (c->meters.owner)
+        c->meters.owner->values[ROW_HEARTBEATS]++;
 }
 
 static struct metric_series *send_duration(struct meters *m, const struct outbox *o)
@@ -175,12 +217,12 @@ static void fill_accounts(struct meters *m, struct container *c)
 
         for (size_t n = 0; n < ARRAY_SIZE(shown); n++)
             if (shown[n].always)
-                metric_set(metrics_series(m->metrics, &c->meters.group, shown[n].id, c->id_short,
+                metric_set(metrics_series(m->metrics, c->meters.owner, shown[n].id, c->id_short,
                                           c->name, sink),
                            (double)shown[n].value);
         for (size_t why = 0; why < LOST_REASON_COUNT; why++)
             if (a->lost[why] > 0)
-                metric_set(metrics_series(m->metrics, &c->meters.group,
+                metric_set(metrics_series(m->metrics, c->meters.owner,
                                           METRIC_CONTAINER_RECORDS_LOST, c->id_short, c->name, sink,
                                           lost_reason_name((enum lost_reason)why)),
                            (double)a->lost[why]);
@@ -189,22 +231,24 @@ static void fill_accounts(struct meters *m, struct container *c)
 
 static void fill_container(struct meters *m, struct container *c, int64_t now_ns)
 {
-    const struct container_meters *cm = &c->meters;
+    struct container_meters *cm = &c->meters;
+    double *to;
 
-    if (cm->refused && metrics_has_room(m->metrics))
-        take_series(m, c);
-    metric_set(cm->monitored, is_followed(c));
-    metric_set(cm->lines, (double)c->lines);
-    metric_set(cm->bytes, (double)c->bytes);
-    metric_set(cm->lag, c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0);
-    metric_set(cm->repeated, (double)(c->history.repeated + c->lines_repeated));
-    metric_set(cm->gaps, (double)c->history.gaps_suspected);
-    metric_set(cm->time_back, (double)c->history.went_back);
-    metric_set(cm->at_risk, c->at_risk);
-    metric_set(cm->truncated, (double)c->joiner.lines_cut);
-    metric_set(cm->reread_bytes,
-               (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0)));
-    metric_set(cm->processed, (double)c->lines);
+    if (!cm->owner && metrics_has_owner_room(m->metrics))
+        cm->owner = owner_get(m, c);
+    if (!cm->owner)
+        return;
+    to = cm->owner->values;
+    to[ROW_MONITORED] = is_followed(c);
+    to[ROW_LINES] = to[ROW_PROCESSED] = (double)c->lines;
+    to[ROW_BYTES] = (double)c->bytes;
+    to[ROW_LAG] = c->newest_ts_ns ? seconds(now_ns - c->newest_ts_ns) : 0;
+    to[ROW_REPEATED] = (double)(c->history.repeated + c->lines_repeated);
+    to[ROW_GAPS] = (double)c->history.gaps_suspected;
+    to[ROW_TIME_BACK] = (double)c->history.went_back;
+    to[ROW_AT_RISK] = c->at_risk;
+    to[ROW_TRUNCATED] = (double)c->joiner.lines_cut;
+    to[ROW_REREAD_BYTES] = (double)(c->reread_bytes + (c->stream ? c->stream->reread_bytes : 0));
     fill_accounts(m, c);
 }
 

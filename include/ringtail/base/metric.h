@@ -1,9 +1,11 @@
 /*
  * Metrics: one table says all about each (name, kind, labels, help, buckets), and the Prometheus
  * text and docs/metrics.md are made from it. The numbers live in series, one for each set of label
- * values; whoever counts keeps the pointer to its series, so that counting is one addition.
+ * values; whoever counts keeps the pointer to its series, so that counting is one addition. What
+ * there are hundreds of (containers) has all its series in one piece of memory, as an owner with a
+ * row for each.
  *
- * Registry, series and groups belong to the ring's thread. Other threads see snapshots.
+ * Registry, series and owners belong to the ring's thread. Other threads see snapshots.
  */
 #pragma once
 
@@ -18,6 +20,7 @@
 #define METRIC_PREFIX "log_capturer_"
 #define METRIC_STANDARD_PREFIX "process_"
 #define METRIC_LABELS_MAX 4
+#define METRIC_OWNER_VALUES 3
 
 /** In the order of the table and of /metrics. The comment behind each names its labels. */
 enum metric_id {
@@ -205,6 +208,13 @@ extern const struct metric metric_table[METRIC_COUNT];
 struct metrics;
 struct metric_labels;
 
+/** While something is used, in its owner's list or in none; dropped, among those that linger. */
+struct metric_life {
+    struct list link;
+    int64_t dropped_at_mono_ns;
+    bool dropped, is_owner;
+};
+
 /** One line (or, for a histogram, one set of lines) of the output. Read `value` at will. */
 struct metric_series {
     double value;     /* HISTOGRAM: the sum of what was observed */
@@ -216,27 +226,36 @@ struct metric_series {
     struct metric_labels *labels;
     struct table_link by_labels;
     struct list in_family; /* all series of the metric */
-    struct list link;      /* in its group; once dropped, among those that linger */
-    int64_t dropped_at_mono_ns;
-    bool dropped;
+    struct metric_life life;
 };
 
-/**
- * The series of one owner (a container, say), so that all of them can be dropped at once. Init
- * before use, drop before the memory goes.
- */
-struct metric_group {
-    struct list series;
+/** A series that each owner has, and what its labels are: one of the owner's values each, by
+ * number, or where `text` is not NULL always that. */
+struct metric_row {
+    enum metric_id id;
+    struct {
+        unsigned value;
+        const char *text; /* printed as it is */
+    } labels[METRIC_LABELS_MAX];
 };
 
-static inline void metric_group_init(struct metric_group *g)
-{
-    list_init(&g->series);
-}
+/** A container, say: the series of all rows, with its label values. */
+struct metric_owner {
+    struct metrics *metrics;
+    struct metric_labels *labels; /* its values, escaped, a NUL behind each */
+    struct table_link by_id;
+    struct list in_all;
+    struct list series; /* those that were made for it beside its rows */
+    struct metric_life life;
+    uint64_t *counts; /* of the rows that are histograms, one behind the other */
+    double values[];  /* by row */
+};
 
 struct metrics_options {
-    size_t series_max; /* beside those without labels; more are refused and counted */
-    int64_t linger_ms; /* a dropped series stays in the output this long */
+    size_t series_max;             /* beside those without labels; more are refused and counted */
+    int64_t linger_ms;             /* what was dropped stays in the output this long */
+    const struct metric_row *rows; /* of each owner, in the order of the table; they stay */
+    size_t rows_count;
 };
 
 /** Series without labels exist from here on, at 0. NULL without memory. */
@@ -249,24 +268,20 @@ struct metrics *metrics_destroy(struct metrics *m);
  * The series of `id` with these label values (strings, as many as the metric has labels), made at 0
  * if there is none; one that lingers is revived with its value.
  *
- *     c->rotations = metrics_series(m, &c->metrics, METRIC_STREAM_ROTATIONS, c->id_short, c->name);
+ *     s = metrics_series(m, NULL, METRIC_SINK_REQUESTS, "loki", "refused");
  *
- * group:   who drops it; NULL: it stays as long as the registry. One group per series.
+ * owner:   is dropped with it; NULL: it stays as long as the registry. One owner per series.
  * values:  copied. Bytes that are no UTF-8 are replaced.
  * returns: never NULL. At series_max (when nothing lingers that could make room) or without memory
  *          it is a series that counts and is never shown, and METRIC_SERIES_REFUSED goes up.
  */
-#define metrics_series(m, group, id, ...)                                                          \
-    metrics_series_get((m), (group), (id), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
-struct metric_series *metrics_series_get(struct metrics *m, struct metric_group *group,
+#define metrics_series(m, owner, id, ...)                                                          \
+    metrics_series_get((m), (owner), (id), (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+struct metric_series *metrics_series_get(struct metrics *m, struct metric_owner *owner,
                                          enum metric_id id, const char *const *values);
 
 /** Whether it is the series of a refusal. */
 bool metrics_is_refused(const struct metrics *m, const struct metric_series *s);
-
-/** Whether a further series with labels would find a place; after a refusal, whether to ask again.
- */
-bool metrics_has_room(const struct metrics *m);
 
 /** The series of a metric without labels: an array access. */
 struct metric_series *metrics_plain(struct metrics *m, enum metric_id id);
@@ -274,9 +289,6 @@ struct metric_series *metrics_plain(struct metrics *m, enum metric_id id);
 /** The pointer is not valid any more; the series leaves the output after the linger time. NULL and
  * the series of a refusal are fine. */
 void metrics_series_drop(struct metric_series *s, int64_t now_mono_ns);
-
-/** The same for all series of the group, which is empty and usable again. */
-void metric_group_drop(struct metric_group *g, int64_t now_mono_ns);
 
 /** Counters go up only. */
 static inline void metric_add(struct metric_series *s, double by)
@@ -291,6 +303,31 @@ static inline void metric_set(struct metric_series *s, double value)
 }
 
 void metric_observe(struct metric_series *s, double value);
+
+/* ---- owners ---- */
+
+/**
+ * The owner with these values, all rows at 0; one that lingers is revived with its numbers.
+ *
+ * values:  METRIC_OWNER_VALUES strings, copied. The first tells owners apart, and a revived one
+ *          takes the others over.
+ * returns: NULL when its rows find no room (METRIC_SERIES_REFUSED goes up), without memory, and
+ *          when there is one with this first value.
+ */
+struct metric_owner *metrics_owner_get(struct metrics *m, const char *const *values);
+
+/** Whether an owner would find room now. */
+bool metrics_has_owner_room(const struct metrics *m);
+
+/** Its rows have these values from now on, of which the first is the same as before; its other
+ * series are dropped, to be made anew. Returns 0, or -ENOMEM: all is as it was. */
+int metric_owner_relabel(struct metric_owner *o, const char *const *values, int64_t now_mono_ns);
+
+/** The pointer is not valid any more; its lines, and those of its other series, leave the output
+ * after the linger time. NULL is fine. */
+void metrics_owner_drop(struct metric_owner *o, int64_t now_mono_ns);
+
+void metric_owner_observe(struct metric_owner *o, size_t row, double value);
 
 /* ---- output ---- */
 

@@ -22,21 +22,43 @@
 
 enum { SERIES_MAX = 64, LINGER_MS = 1000 };
 
+enum { ROW_AGE, ROW_REFUSED, ROW_LOST, ROW_MONITORED, ROW_BYTES, ROW_COUNT };
+
+#define VALUE(number)                                                                              \
+    {                                                                                              \
+        .value = (number)                                                                          \
+    }
+#define ALWAYS(its_text)                                                                           \
+    {                                                                                              \
+        .text = (its_text)                                                                         \
+    }
+
+static const struct metric_row rows[ROW_COUNT] = {
+    [ROW_AGE] = {METRIC_STREAM_AGE, {VALUE(0)}},
+    [ROW_REFUSED] = {METRIC_STREAM_ERRORS, {ALWAYS("refused"), VALUE(0)}},
+    [ROW_LOST] = {METRIC_STREAM_ERRORS, {ALWAYS("lost"), VALUE(0)}},
+    [ROW_MONITORED] = {METRIC_CONTAINER_MONITORED, {VALUE(0), VALUE(1), VALUE(2)}},
+    [ROW_BYTES] = {METRIC_CONTAINER_BYTES, {VALUE(0), VALUE(1)}},
+};
+
 struct fixture {
     struct metrics *metrics;
-    struct metric_group group;
     struct buf text;
 };
 
 static int setup(void **state)
 {
-    struct metrics_options options = {.series_max = SERIES_MAX, .linger_ms = LINGER_MS};
+    struct metrics_options options = {
+        .series_max = SERIES_MAX,
+        .linger_ms = LINGER_MS,
+        .rows = rows,
+        .rows_count = ROW_COUNT,
+    };
     struct fixture *f = calloc(1, sizeof *f);
 
     assert_non_null(f);
     f->metrics = metrics_create(&options);
     assert_non_null(f->metrics);
-    metric_group_init(&f->group);
     *state = f;
     return 0;
 }
@@ -74,10 +96,20 @@ static void assert_has_line(const char *text, const char *line)
     fail_msg("no line \"%s\"", line);
 }
 
-static struct metric_series *rotations(struct fixture *f, struct metric_group *group,
-                                       const char *id)
+static struct metric_series *rotations_of(struct fixture *f, struct metric_owner *owner,
+                                          const char *id)
 {
-    return metrics_series(f->metrics, group, METRIC_STREAM_ROTATIONS, id, "web");
+    return metrics_series(f->metrics, owner, METRIC_STREAM_ROTATIONS, id, "web");
+}
+
+static struct metric_series *rotations(struct fixture *f, const char *id)
+{
+    return rotations_of(f, NULL, id);
+}
+
+static struct metric_owner *owner(struct fixture *f, const char *id, const char *name)
+{
+    return metrics_owner_get(f->metrics, (const char *const[]){id, name, "nginx:1"});
 }
 
 static double plain_value(struct fixture *f, enum metric_id id)
@@ -211,8 +243,8 @@ static void test_one_page_is_as_it_was_written_down(void **state)
     struct metric_series *age = metrics_series(f->metrics, NULL, METRIC_STREAM_AGE, ID);
 
     metric_set(metrics_plain(f->metrics, METRIC_STREAMS_ACTIVE), 2);
-    metric_add(rotations(f, NULL, ID), 3);
-    (void)rotations(f, NULL, "ba9876543210");
+    metric_add(rotations(f, ID), 3);
+    (void)rotations(f, "ba9876543210");
     metric_observe(age, 60); /* a bound belongs to its bucket */
     metric_observe(age, 299.25);
     metric_observe(age, 902);
@@ -230,7 +262,7 @@ static void test_a_family_is_one_block_whatever_the_order_of_making(void **state
     for (int i = 0; i < 5; i++) {
         char id[] = {(char)('a' + i), '\0'};
 
-        (void)rotations(f, NULL, id);
+        (void)rotations(f, id);
         (void)metrics_series(f->metrics, NULL, METRIC_CONTAINER_LINES, id, "web");
     }
     at = strstr(text_at(f, 0), "# TYPE " ROTATIONS " counter\n");
@@ -283,10 +315,10 @@ static void test_label_values_are_escaped_and_utf8(void **state)
 {
     struct fixture *f = *state;
 
-    (void)rotations(f, NULL, "a\"b\\c\nd\te");
-    (void)rotations(f, NULL, "größe");
-    (void)rotations(f, NULL, "x\xff\xc3y");
-    (void)rotations(f, NULL, "");
+    (void)rotations(f, "a\"b\\c\nd\te");
+    (void)rotations(f, "größe");
+    (void)rotations(f, "x\xff\xc3y");
+    (void)rotations(f, "");
     text_at(f, 0);
     assert_has_line(f->text.data,
                     ROTATIONS "{container_id=\"a\\\"b\\\\c\\nd\te\",container_name=\"web\"} 0");
@@ -363,8 +395,8 @@ static void test_the_greps_of_existing_scripts_find_whole_numbers(void **state)
     struct fixture *f = *state;
     char out[64];
 
-    metric_add(rotations(f, NULL, "ba9876543210"), 1);
-    metric_add(rotations(f, NULL, ID), 12);
+    metric_add(rotations(f, "ba9876543210"), 1);
+    metric_add(rotations(f, ID), 12);
     metric_set(metrics_plain(f->metrics, METRIC_GOROUTINES), 118);
     text_at(f, 0);
     assert_int_equal(0, filter(f, "grep '" ROTATIONS "{container_id=\"" ID "\"' | awk '{print $2}'",
@@ -412,19 +444,18 @@ static void test_promtool_has_nothing_to_say_but_that_goroutines_has_no_help(voi
 static void test_the_same_values_are_the_same_series(void **state)
 {
     struct fixture *f = *state;
-    struct metric_series *s = rotations(f, &f->group, ID);
+    struct metric_series *s = rotations(f, ID);
 
     metric_add(s, 2);
-    assert_ptr_equal(s, rotations(f, &f->group, ID));
+    assert_ptr_equal(s, rotations(f, ID));
     assert_has_line(text_at(f, 0), ROTATIONS "{container_id=\"" ID "\",container_name=\"web\"} 2");
-    metric_group_drop(&f->group, 0);
 }
 
 static void test_a_dropped_series_leaves_after_its_linger_time(void **state)
 {
     struct fixture *f = *state;
 
-    metrics_series_drop(rotations(f, NULL, ID), 5000 * NSEC_PER_MSEC);
+    metrics_series_drop(rotations(f, ID), 5000 * NSEC_PER_MSEC);
     assert_non_null(strstr(text_at(f, 5000 + LINGER_MS - 1), ID));
     assert_null(strstr(text_at(f, 5000 + LINGER_MS), ID));
     assert_null(strstr(f->text.data, ROTATIONS)); /* the family's head goes with its last series */
@@ -433,39 +464,16 @@ static void test_a_dropped_series_leaves_after_its_linger_time(void **state)
 static void test_a_series_that_comes_back_in_time_keeps_its_value(void **state)
 {
     struct fixture *f = *state;
-    struct metric_series *s = rotations(f, &f->group, ID);
+    struct metric_series *s = rotations(f, ID);
 
     metric_add(s, 4);
-    metric_group_drop(&f->group, 0);
-    assert_ptr_equal(s, rotations(f, &f->group, ID));
+    metrics_series_drop(s, 0);
+    assert_ptr_equal(s, rotations(f, ID));
     assert_has_line(text_at(f, 10 * LINGER_MS),
                     ROTATIONS "{container_id=\"" ID "\",container_name=\"web\"} 4");
-    metric_group_drop(&f->group, 0);
+    metrics_series_drop(s, 0);
     assert_null(strstr(text_at(f, 10 * LINGER_MS), ID));
-    assert_true(rotations(f, &f->group, ID)->value == 0);
-}
-
-static void test_a_group_drops_what_is_its_own_and_is_usable_again(void **state)
-{
-    struct fixture *f = *state;
-    struct metric_group other;
-
-    metric_group_init(&other);
-    (void)rotations(f, &f->group, "aaaaaaaaaaaa");
-    (void)metrics_series(f->metrics, &f->group, METRIC_STREAM_AGE, "aaaaaaaaaaaa");
-    (void)rotations(f, &other, "bbbbbbbbbbbb");
-    metrics_series_drop(rotations(f, &f->group, "cccccccccccc"), 0);
-    metric_group_drop(&f->group, 0);
-    metric_group_drop(&f->group, 0);
-    (void)rotations(f, &f->group, "dddddddddddd");
-    text_at(f, LINGER_MS);
-    assert_null(strstr(f->text.data, "aaaaaaaaaaaa"));
-    assert_non_null(strstr(f->text.data, "bbbbbbbbbbbb"));
-    assert_null(strstr(f->text.data, "cccccccccccc"));
-    assert_non_null(strstr(f->text.data, "dddddddddddd"));
-    assert_true(plain_value(f, METRIC_SERIES) == 2);
-    metric_group_drop(&f->group, 0);
-    metric_group_drop(&other, 0);
+    assert_true(rotations(f, ID)->value == 0);
 }
 
 static void fill(struct fixture *f)
@@ -474,7 +482,7 @@ static void fill(struct fixture *f)
         char id[16];
 
         (void)snprintf(id, sizeof id, "%d", i);
-        (void)rotations(f, &f->group, id);
+        (void)rotations(f, id);
     }
 }
 
@@ -483,23 +491,20 @@ static void test_too_many_series_are_refused_and_counted(void **state)
     struct fixture *f = *state;
     struct metric_series *refused;
 
-    assert_true(metrics_has_room(f->metrics));
     fill(f);
-    assert_false(metrics_has_room(f->metrics));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 0);
-    refused = rotations(f, &f->group, ID);
+    refused = rotations(f, ID);
     assert_true(metrics_is_refused(f->metrics, refused));
-    assert_false(metrics_is_refused(f->metrics, rotations(f, &f->group, "7")));
+    assert_false(metrics_is_refused(f->metrics, rotations(f, "7")));
     metric_add(refused, 1);
     metric_observe(metrics_series(f->metrics, NULL, METRIC_STREAM_AGE, ID), 1);
     metrics_series_drop(refused, 0);
     metrics_series_drop(NULL, 0);
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 2);
     assert_null(strstr(text_at(f, 0), ID));
-    assert_ptr_equal(rotations(f, &f->group, "7"), rotations(f, &f->group, "7"));
+    assert_ptr_equal(rotations(f, "7"), rotations(f, "7"));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 2);
     assert_true(plain_value(f, METRIC_SERIES) == (double)SERIES_MAX);
-    metric_group_drop(&f->group, 0);
 }
 
 static void test_what_lingers_makes_room_for_what_lives(void **state)
@@ -507,16 +512,138 @@ static void test_what_lingers_makes_room_for_what_lives(void **state)
     struct fixture *f = *state;
 
     fill(f);
-    metrics_series_drop(rotations(f, NULL, "5"), 0);
-    metrics_series_drop(rotations(f, NULL, "6"), 0);
-    assert_true(metrics_has_room(f->metrics));
-    assert_false(metrics_is_refused(f->metrics, rotations(f, &f->group, ID)));
+    metrics_series_drop(rotations(f, "5"), 0);
+    metrics_series_drop(rotations(f, "6"), 0);
+    assert_false(metrics_is_refused(f->metrics, rotations(f, ID)));
     assert_true(plain_value(f, METRIC_SERIES_REFUSED) == 0);
     text_at(f, 0);
     assert_non_null(strstr(f->text.data, ID));
     assert_null(strstr(f->text.data, "\"5\""));
     assert_non_null(strstr(f->text.data, "\"6\""));
-    metric_group_drop(&f->group, 0);
+}
+
+/* ---- owners ---- */
+
+static void test_an_owner_has_a_line_for_each_row(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_owner *a = owner(f, "aaaaaaaaaaaa", "we\"b");
+    struct metric_owner *b = owner(f, "bbbbbbbbbbbb", "db");
+
+    a->values[ROW_MONITORED] = 1;
+    a->values[ROW_BYTES] = 12;
+    b->values[ROW_LOST]++;
+    metric_owner_observe(b, ROW_AGE, 60);
+    metric_owner_observe(b, ROW_AGE, 1000.5);
+    (void)metrics_series(f->metrics, a, METRIC_STREAM_ERRORS, "other", "aaaaaaaaaaaa");
+    text_at(f, 0);
+    assert_has_line(f->text.data,
+                    METRIC_PREFIX "containers_monitored{container_id=\"aaaaaaaaaaaa\","
+                                  "container_name=\"we\\\"b\",image=\"nginx:1\"} 1");
+    assert_has_line(f->text.data,
+                    METRIC_PREFIX "container_bytes_total{container_id=\"aaaaaaaaaaaa\","
+                                  "container_name=\"we\\\"b\"} 12");
+    assert_has_line(f->text.data,
+                    METRIC_PREFIX "container_bytes_total{container_id=\"bbbbbbbbbbbb\","
+                                  "container_name=\"db\"} 0");
+    assert_has_line(f->text.data, METRIC_PREFIX "container_stream_age_seconds_bucket{container_id="
+                                                "\"bbbbbbbbbbbb\",le=\"60\"} 1");
+    assert_has_line(f->text.data, METRIC_PREFIX
+                    "container_stream_age_seconds_sum{container_id=\"bbbbbbbbbbbb\"} 1060.5");
+    assert_has_line(f->text.data, METRIC_PREFIX
+                    "container_stream_age_seconds_count{container_id=\"aaaaaaaaaaaa\"} 0");
+    /* Series beside the rows and all rows of a metric are one block. */
+    assert_non_null(strstr(f->text.data, "# TYPE " METRIC_PREFIX
+                                         "container_stream_errors_total counter\n" METRIC_PREFIX
+                                         "container_stream_errors_total{error_type=\"other\","
+                                         "container_id=\"aaaaaaaaaaaa\"} 0\n" METRIC_PREFIX
+                                         "container_stream_errors_total{error_type=\"refused\","
+                                         "container_id=\"aaaaaaaaaaaa\"} 0\n" METRIC_PREFIX
+                                         "container_stream_errors_total{error_type=\"refused\","
+                                         "container_id=\"bbbbbbbbbbbb\"} 0\n" METRIC_PREFIX
+                                         "container_stream_errors_total{error_type=\"lost\","
+                                         "container_id=\"aaaaaaaaaaaa\"} 0\n" METRIC_PREFIX
+                                         "container_stream_errors_total{error_type=\"lost\","
+                                         "container_id=\"bbbbbbbbbbbb\"} 1\n"));
+    assert_true(plain_value(f, METRIC_SERIES) == 2 * ROW_COUNT + 1);
+}
+
+static void test_a_dropped_owner_leaves_with_all_that_it_has_after_the_linger_time(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_owner *a = owner(f, "aaaaaaaaaaaa", "web");
+
+    (void)rotations_of(f, a, "aaaaaaaaaaaa");
+    (void)rotations_of(f, owner(f, "bbbbbbbbbbbb", "db"), "bbbbbbbbbbbb");
+    metrics_series_drop(rotations_of(f, a, "cccccccccccc"), 0);
+    metrics_owner_drop(a, 0);
+    metrics_owner_drop(NULL, 0);
+    assert_non_null(strstr(text_at(f, LINGER_MS - 1), "aaaaaaaaaaaa"));
+    text_at(f, LINGER_MS);
+    assert_null(strstr(f->text.data, "aaaaaaaaaaaa"));
+    assert_null(strstr(f->text.data, "cccccccccccc"));
+    assert_non_null(strstr(f->text.data, "bbbbbbbbbbbb"));
+    assert_true(plain_value(f, METRIC_SERIES) == ROW_COUNT + 1);
+}
+
+static void test_an_owner_that_comes_back_in_time_keeps_its_numbers(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_owner *a = owner(f, ID, "web");
+
+    a->values[ROW_BYTES] = 5;
+    metrics_owner_drop(a, 0);
+    assert_ptr_equal(a, owner(f, ID, "renamed"));
+    text_at(f, 10 * LINGER_MS);
+    assert_has_line(f->text.data, METRIC_PREFIX "container_bytes_total{container_id=\"" ID "\","
+                                                "container_name=\"renamed\"} 5");
+    assert_null(strstr(f->text.data, "\"web\""));
+}
+
+static void test_a_relabelled_owner_goes_on_under_its_new_values(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_owner *a = owner(f, ID, "web");
+    const char *const values[] = {ID, "new", "nginx:2"};
+
+    a->values[ROW_BYTES] = 5;
+    (void)metrics_series(f->metrics, a, METRIC_CONTAINER_LINES, ID, "web");
+    assert_int_equal(0, metric_owner_relabel(a, values, 0));
+    a->values[ROW_BYTES]++;
+    text_at(f, LINGER_MS);
+    assert_has_line(f->text.data, METRIC_PREFIX "container_bytes_total{container_id=\"" ID
+                                                "\",container_name=\"new\"} 6");
+    assert_null(strstr(f->text.data, "\"web\""));
+    assert_null(owner(f, ID, "web")); /* there is one with this id */
+    metrics_owner_drop(a, 0);
+    assert_ptr_equal(a, owner(f, ID, "web"));
+}
+
+static void test_an_owner_without_room_for_all_rows_is_refused_and_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_series *last = NULL;
+    struct metric_owner *a;
+
+    for (int i = 0; i <= SERIES_MAX - ROW_COUNT; i++) {
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "%d", i);
+        last = rotations(f, id);
+    }
+    assert_false(metrics_has_owner_room(f->metrics));
+    assert_null(owner(f, ID, "web"));
+    assert_true(plain_value(f, METRIC_SERIES_REFUSED) == ROW_COUNT);
+    metrics_series_drop(last, 0);
+    assert_true(metrics_has_owner_room(f->metrics));
+    a = owner(f, ID, "web");
+    assert_non_null(a);
+    assert_true(plain_value(f, METRIC_SERIES_REFUSED) == ROW_COUNT);
+    /* And the other way round: one that lingers makes room for series. */
+    assert_true(metrics_is_refused(f->metrics, rotations(f, "one more")));
+    metrics_owner_drop(a, 0);
+    assert_false(metrics_is_refused(f->metrics, rotations(f, "one more")));
+    assert_null(strstr(text_at(f, 0), ID));
 }
 
 /* ---- threads ---- */
@@ -560,16 +687,17 @@ static void test_another_thread_renders_while_series_come_and_go(void **state)
 
     assert_int_equal(0, pthread_create(&thread, NULL, render_all, &h));
     for (int i = 0; i < ROUNDS; i++) {
-        struct metric_series *s = rotations(f, &f->group, ID);
+        struct metric_owner *o = owner(f, ID, i % 2 == 0 ? "web" : "db");
 
-        metric_add(s, 1);
+        metric_add(rotations_of(f, o, ID), 1);
+        metric_owner_observe(o, ROW_AGE, i);
         pthread_mutex_lock(&h.lock);
         while (h.snapshot)
             pthread_cond_wait(&h.changed, &h.lock);
         h.snapshot = metrics_snapshot(f->metrics, i * 2 * LINGER_MS * NSEC_PER_MSEC);
         pthread_cond_signal(&h.changed);
         pthread_mutex_unlock(&h.lock);
-        metric_group_drop(&f->group, i * 2 * LINGER_MS * NSEC_PER_MSEC);
+        metrics_owner_drop(o, (i % 3 > 0 ? i * 2 : 0) * LINGER_MS * NSEC_PER_MSEC);
     }
     f->metrics = metrics_destroy(f->metrics); /* the last snapshot may outlive it */
     assert_int_equal(0, pthread_join(thread, NULL));
@@ -613,9 +741,13 @@ int main(void)
         CASE(test_the_same_values_are_the_same_series),
         CASE(test_a_dropped_series_leaves_after_its_linger_time),
         CASE(test_a_series_that_comes_back_in_time_keeps_its_value),
-        CASE(test_a_group_drops_what_is_its_own_and_is_usable_again),
         CASE(test_too_many_series_are_refused_and_counted),
         CASE(test_what_lingers_makes_room_for_what_lives),
+        CASE(test_an_owner_has_a_line_for_each_row),
+        CASE(test_a_dropped_owner_leaves_with_all_that_it_has_after_the_linger_time),
+        CASE(test_an_owner_that_comes_back_in_time_keeps_its_numbers),
+        CASE(test_a_relabelled_owner_goes_on_under_its_new_values),
+        CASE(test_an_owner_without_room_for_all_rows_is_refused_and_counted),
         CASE(test_another_thread_renders_while_series_come_and_go),
         cmocka_unit_test(test_the_documentation_says_what_the_table_says),
     };
