@@ -185,7 +185,7 @@ static const struct option options[] = {
             "Submission queue of the io_uring; the completion queue has four times as many."),
     OPT_INT("ring.sockets_max", ring_sockets_max, "32", "65536", "4096",
             "Connections to the Engine at once, at most. Bounded by RLIMIT_NOFILE."),
-    OPT_INT("ring.buffers", ring_buffers, "4", "32768", "64",
+    OPT_INT("ring.buffers", ring_buffers, "4", "32768", "32",
             "Receive buffers shared by all streams; a power of two. An idle stream holds none."),
     OPT_SIZE("ring.buffer_bytes", ring_buffer_bytes, "4KiB", "1MiB", "32KiB",
              "Size of each receive buffer."),

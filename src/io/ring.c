@@ -339,12 +339,17 @@ static void run_one(struct ring *ring, struct op *op)
     }
 }
 
-/* All leases are home: let as many of the parked receives try again as there are buffers. */
+/*
+ * All leases are home: let as many of the parked receives try again as there are buffers. No more
+ * than that in one submission: the others would only be refused and parked again, all of them each
+ * time, and an empty line would let the ring pause with streams that have waited for long.
+ */
 static void unpark(struct ring *ring)
 {
-    for (unsigned i = 0; i < ring->options.buffers_count && !list_is_empty(&ring->parked); i++) {
+    while (ring->unparked < ring->options.buffers_count && !list_is_empty(&ring->parked)) {
         struct op *op = container_of(list_pop(&ring->parked), struct op, link);
 
+        ring->unparked++;
         op->place = PLACE_BACKEND;
         ring->backend->receive(ring, op);
     }
@@ -399,6 +404,7 @@ int ring_run(struct ring *ring, void (*on_pass_end)(void *ctx), void *ctx)
         r = ring->backend->wait(ring, !busy);
         if (r < 0)
             return r;
+        ring->unparked = 0;
         run_pass(ring);
         if (on_pass_end)
             on_pass_end(ctx);

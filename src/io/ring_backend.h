@@ -94,6 +94,7 @@ struct ring {
 
     struct list landed; /* completed, `done` not yet run */
     struct list parked; /* receives in line for a buffer, first come first served */
+    unsigned unparked;  /* of them, started again since the last submission */
     struct list wakers;
 
     char *buffers;

@@ -1,6 +1,6 @@
 /*
  * The queue of encoded bytes. Chunks come from the sink's pool and grow with what is waiting: a
- * quiet file holds 16 KiB while it has something to write and nothing between, a busy one writes
+ * quiet file holds 4 KiB while it has something to write and nothing between, a busy one writes
  * 256 KiB at a time, which is as fast as larger writes get.
  *
  * Invariants: head is the chunk of the next byte to write, and only the tail is appended to; every
@@ -17,7 +17,8 @@
 #include "ringtail/base/macros.h"
 #include "ringtail/record/ndjson.h"
 
-#define CHUNK_LEAST ((size_t)16 * 1024)
+#define CHUNK_LEAST ((size_t)4 * 1024)
+#define CHUNK_BUSY ((size_t)16 * 1024) /* the first where the last ones were not enough */
 #define CHUNK_MOST (CHUNK_LEAST << (ARRAY_SIZE(((struct chunk_pool *)NULL)->free) - 1))
 #define POOL_BYTES_MAX ((size_t)1024 * 1024)
 #define FIRST_MARKS 4
@@ -126,6 +127,11 @@ static struct out_chunk *add_chunk(struct out_queue *q, size_t need)
     size_t bytes = CHUNK_LEAST;
     struct out_chunk *chunk;
 
+    if (!q->head) {
+        if (q->appended - q->filled_from > CHUNK_LEAST)
+            bytes = CHUNK_BUSY;
+        q->filled_from = q->appended;
+    }
     while (bytes < waiting || bytes < need)
         bytes *= 2;
     chunk = chunk_take(q->pool, bytes);

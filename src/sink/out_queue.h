@@ -21,7 +21,7 @@
 /** Empty chunks for the next ones who need some: shared by the queues of one sink. All zero is
  * empty. */
 struct chunk_pool {
-    struct out_chunk *free[5]; /* by size */
+    struct out_chunk *free[7]; /* by size */
     size_t kept_bytes;
     struct buf scratch; /* where long lines are encoded */
 };
@@ -39,6 +39,7 @@ struct out_queue {
     struct chunk_pool *pool;
     struct out_chunk *head, *tail;
     uint64_t appended, written; /* bytes since the queue began */
+    uint64_t filled_from;       /* `appended` when it was last empty */
     struct out_mark *marks;     /* a ring: marks_cap is 0 or a power of two */
     size_t marks_first, marks_count, marks_cap;
     uint32_t unmarked; /* records appended since the last mark */

@@ -175,6 +175,24 @@ static void test_more_ready_streams_than_buffers_are_served_in_turn(void **state
     crowd_close(&crowd);
 }
 
+/* So many that the ends of their refused receives' timeouts take several collections a pass. */
+static void test_a_stream_in_line_for_a_buffer_is_not_refused_over_and_over(void **state)
+{
+    const struct ring_options options = {
+        .entries = 1024, .sockets_max = 408, .buffers_count = 16, .buffer_bytes = SMALL_BUFFER};
+    struct ring_fixture f;
+    struct crowd crowd;
+
+    fixture_open(&f, &options);
+    crowd_open(&crowd, &f, 400);
+    crowd_fill(&crowd, 8 * SMALL_BUFFER, true);
+    crowd_start(&crowd);
+    run_until(&f, crowd_has_ended, &crowd);
+    assert_in_range(ring_stats_get(f.ring)->buffer_waits, 1, crowd.count);
+    crowd_close(&crowd);
+    fixture_close(&f);
+}
+
 static void test_quiet_streams_pass_loud_ones_that_hold_every_buffer(void **state)
 {
     struct ring_fixture *f = *state;
@@ -439,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_more_ready_streams_than_buffers_are_served_in_turn,
                                         small_pool_setup, fixture_teardown),
+        cmocka_unit_test(test_a_stream_in_line_for_a_buffer_is_not_refused_over_and_over),
         cmocka_unit_test_setup_teardown(test_quiet_streams_pass_loud_ones_that_hold_every_buffer,
                                         small_pool_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_receives_cancelled_in_line_for_a_buffer_lose_nothing,
