@@ -1,8 +1,9 @@
 /*
  * The io_uring backend of the ring.
  *
- * Owns the queues, the socket table and the kernel's view of the receive buffers. `opcodes` is all
- * that it ever submits, and is what the kernel is told to accept.
+ * Owns the queues, the socket table and the kernel's view of the receive buffers, of which it gets
+ * more as receives are refused for want of one. `opcodes` is all that it ever submits, and is what
+ * the kernel is told to accept.
  *
  * Facts about the kernel that the code leans on were measured on 6.18 and read in its sources:
  *  - A completion is decided by the operation's own result alone; its LINK_TIMEOUT's says nothing,
@@ -33,6 +34,8 @@
 #define USER_DATA_IGNORED 0
 
 #define BUFFER_GROUP 1
+/* The kernel takes buffers in turn, so each that it is given is soon memory in use. */
+#define BUFFERS_OFFERED_FIRST 8
 
 /* What each kind of operation is to the kernel: the one list of what is used. */
 static const uint8_t opcodes[OP_KIND_COUNT] = {
@@ -55,6 +58,7 @@ struct ring_uring {
     struct io_uring uring;
     struct io_uring_buf_ring *buf_ring;
     size_t buf_ring_bytes;
+    unsigned buffers_offered; /* the first so many have been given to the kernel */
 };
 
 static struct ring_uring *from_ring(const struct ring *ring)
@@ -105,6 +109,22 @@ static int setup_queue(struct ring_uring *u)
     return r;
 }
 
+static void offer_buffers(struct ring_uring *u, unsigned more)
+{
+    unsigned all = u->ring.options.buffers_count;
+    unsigned count = MIN(more, all - u->buffers_offered);
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned buffer = u->buffers_offered + i;
+
+        io_uring_buf_ring_add(u->buf_ring, ring_buffer(&u->ring, buffer),
+                              u->ring.options.buffer_bytes, (unsigned short)buffer,
+                              io_uring_buf_ring_mask(all), (int)i);
+    }
+    io_uring_buf_ring_advance(u->buf_ring, (int)count);
+    u->buffers_offered += count;
+}
+
 static int setup_buffers(struct ring_uring *u)
 {
     struct io_uring_buf_reg reg = {.bgid = BUFFER_GROUP};
@@ -123,10 +143,7 @@ static int setup_buffers(struct ring_uring *u)
     if (r < 0)
         return r;
     io_uring_buf_ring_init(u->buf_ring);
-    for (unsigned i = 0; i < count; i++)
-        io_uring_buf_ring_add(u->buf_ring, ring_buffer(&u->ring, i), u->ring.options.buffer_bytes,
-                              (unsigned short)i, io_uring_buf_ring_mask(count), (int)i);
-    io_uring_buf_ring_advance(u->buf_ring, (int)count);
+    offer_buffers(u, BUFFERS_OFFERED_FIRST);
     return 0;
 }
 
@@ -257,6 +274,7 @@ static void uring_destroy(struct ring *ring)
 static void uring_collect(struct ring *ring)
 {
     struct ring_uring *u = from_ring(ring);
+    bool refused = false;
     struct io_uring_cqe *cqe;
     unsigned head, count = 0;
 
@@ -272,6 +290,7 @@ static void uring_collect(struct ring *ring)
             ring->stats.buffers_free--;
         }
         if (op->kind == OP_RECV && cqe->res == -ENOBUFS) {
+            refused = true;
             ring->stats.buffer_waits++;
             if (op->cancelled_at_mono_ns)
                 ring_land(ring, op, -ECANCELED);
@@ -282,6 +301,8 @@ static void uring_collect(struct ring *ring)
         ring_land(ring, op, cqe->res);
     }
     io_uring_cq_advance(&u->uring, count);
+    if (refused)
+        offer_buffers(u, u->buffers_offered);
 }
 
 static bool uring_has_more(const struct ring *ring)
