@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from lib.say import Trouble
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 END_WITHIN_S = 20
 
@@ -44,6 +46,8 @@ class Accounts:
 
     def __init__(self, name):
         self.started = []
+        # Each stands for a process that something else has started.
+        self.companions = []
         # The sampler looks for ended processes too.
         self.reaping = threading.Lock()
         self.ended_cpu_s = 0.0
@@ -73,13 +77,26 @@ class Accounts:
         self.started.append(process)
         return process
 
+    def adopt(self, pid, companion):
+        """Counts a process that something else has started, from now on.
+
+        companion: a process that was started here, is not counted, ends when that one does, and passes
+        signals on to it.
+        """
+        self.companions.append(companion)
+        if not self.group:
+            raise Trouble("what runs in a container can be counted only where control groups can be made")
+        with open(os.path.join(self.group, "cgroup.procs"), "w", encoding="ascii") as file:
+            file.write(str(pid))
+
     def running(self):
         """Those of the processes that were started here and have not ended."""
-        return [process for process in list(self.started) if not self.reap(process, 0)]
+        processes = [*self.started, *self.companions]
+        return [process for process in processes if not self.reap(process, 0)]
 
     def pids(self):
         """Of all processes, and of what they started too where there is a control group."""
-        pids = {process.pid for process in self.running()}
+        pids = {process.pid for process in list(self.started) if not self.reap(process, 0)}
         if self.group:
             pids.update(int(p) for p in read(os.path.join(self.group, "cgroup.procs")).split())
         return sorted(pids)
@@ -139,7 +156,7 @@ class Accounts:
         for process in self.running():
             process.send_signal(number)
         until = time.monotonic() + END_WITHIN_S
-        for process in self.started:
+        for process in [*self.started, *self.companions]:
             if not self.reap(process, max(0.0, until - time.monotonic())):
                 process.kill()
                 self.reap(process, END_WITHIN_S)

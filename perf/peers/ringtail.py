@@ -1,10 +1,17 @@
 """ringtail itself, as it comes: one file per container, positions, metrics."""
 
+import io
 import json
 import os
+import re
+import subprocess
+import tarfile
+import time
 
 from lib.engine import ROOT
+from lib.say import Trouble
 from peers.base import Peer, text_lines
+from peers.docker_logs import DockerLogs
 
 BUILD = os.path.join(ROOT, "build-perf")
 PROGRAM = os.environ.get("RINGTAIL_BIN", os.path.join(BUILD, "ringtail"))
@@ -60,3 +67,64 @@ class RingtailEpoll(Ringtail):
     name = "ringtail-epoll"
     backend = "epoll"
     unfit = {w: "ringtail shows it" for w in ("W4", "W5", "W6", "W7")}
+
+
+class RingtailContainer(Ringtail):
+    """In a container of the Engine that it reads, with all that docker/README.md takes from it."""
+
+    name = "ringtail-container"
+    unfit = {w: "ringtail shows it" for w in ("W3", "W4", "W5", "W6", "W7")}
+    image, user = "ringtail-perf", 65532
+
+    @classmethod
+    def missing(cls):
+        return super().missing() or DockerLogs.missing()
+
+    @staticmethod
+    def libraries():
+        """What the program loads; an image needs no more of a system than that."""
+        told = subprocess.run(["ldd", PROGRAM], stdout=subprocess.PIPE, text=True, check=True)
+        return re.findall(r"(/\S+) \(0x", told.stdout)
+
+    def docker(self, *arguments, **options):
+        return subprocess.run(
+            [DockerLogs.program(), "-H", self.engine.url, *arguments],
+            stdout=subprocess.PIPE, check=False, **options
+        )
+
+    def make_image(self):
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as tar:
+            tar.add(PROGRAM, "ringtail")
+            for path in self.libraries():
+                tar.add(os.path.realpath(path), path.lstrip("/"))
+        if self.docker("import", "-", self.image, input=layer.getvalue()).returncode != 0:
+            raise Trouble("the Engine takes no image")
+
+    def start(self, containers, resume_at=None):
+        self.make_image()
+        os.chown(self.out_dir, self.user, self.user)
+        socket_group = os.stat(self.engine.socket).st_gid
+        container = f"ringtail-perf-{os.getpid()}"
+        command = [DockerLogs.program(), "-H", self.engine.url, "run", "--rm", "--name", container]
+        command += ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        command += ["--security-opt", "seccomp=" + os.path.join(ROOT, "docker/seccomp.json")]
+        command += ["--network", "none", "--user", f"{self.user}:{self.user}"]
+        command += ["--group-add", str(socket_group)]
+        command += ["-v", f"{self.engine.home}:/engine:ro", "-v", f"{self.out_dir}:/out"]
+        command += [self.image, "/ringtail", "run", "--engine", "unix:///engine/docker.sock"]
+        command += ["--output", "/out", "--since", "all", "--set", "admin.port=0"]
+        command += ["--set", "output.template=" + self.template]
+        with open(os.path.join(self.out_dir, "errors"), "ab") as errors:
+            companion = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
+            )
+        self.accounts.adopt(self.pid_of(container, companion), companion)
+
+    def pid_of(self, container, companion):
+        while companion.poll() is None:
+            told = self.docker("inspect", "-f", "{{.State.Pid}}", container, stderr=subprocess.DEVNULL)
+            if told.returncode == 0 and int(told.stdout) > 0:
+                return int(told.stdout)
+            time.sleep(0.01)
+        raise Trouble("the container did not start")
