@@ -97,7 +97,9 @@ class RingtailContainer(Ringtail):
         with tarfile.open(fileobj=layer, mode="w") as tar:
             tar.add(PROGRAM, "ringtail")
             for path in self.libraries():
-                tar.add(os.path.realpath(path), path.lstrip("/"))
+                # The loader's place is written down in the program; the others are all in one.
+                place = path if "/ld-linux" in path else "/libraries/" + os.path.basename(path)
+                tar.add(os.path.realpath(path), place.lstrip("/"))
         if self.docker("import", "-", self.image, input=layer.getvalue()).returncode != 0:
             raise Trouble("the Engine takes no image")
 
@@ -111,17 +113,23 @@ class RingtailContainer(Ringtail):
         command += ["--security-opt", "seccomp=" + os.path.join(ROOT, "docker/seccomp.json")]
         command += ["--network", "none", "--user", f"{self.user}:{self.user}"]
         command += ["--group-add", str(socket_group)]
-        command += ["-v", f"{self.engine.home}:/engine:ro", "-v", f"{self.out_dir}:/out"]
-        command += [self.image, "/ringtail", "run", "--engine", "unix:///engine/docker.sock"]
+        command += ["-v", f"{self.engine.socket}:/docker.sock:ro", "-v", f"{self.out_dir}:/out"]
+        command += ["--env", "LD_LIBRARY_PATH=/libraries"]
+        command += [self.image, "/ringtail", "run", "--engine", "unix:///docker.sock"]
         command += ["--output", "/out", "--since", "all", "--set", "admin.port=0"]
         command += ["--set", "output.template=" + self.template]
         with open(os.path.join(self.out_dir, "errors"), "ab") as errors:
             companion = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
             )
-        self.accounts.adopt(self.pid_of(container, companion), companion)
+        try:
+            self.accounts.adopt(self.pid_of(container, companion), companion)
+        except ProcessLookupError:
+            with open(os.path.join(self.out_dir, "errors"), encoding="utf-8", errors="replace") as file:
+                raise Trouble(f"the container ended: {file.read()[-2000:]}") from None
 
     def pid_of(self, container, companion):
+        """On the host, once the container runs."""
         while companion.poll() is None:
             told = self.docker("inspect", "-f", "{{.State.Pid}}", container, stderr=subprocess.DEVNULL)
             if told.returncode == 0 and int(told.stdout) > 0:
