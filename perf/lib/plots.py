@@ -20,7 +20,7 @@ PERCENTS = (50, 75, 90, 95, 99, 99.5, 99.9, 99.99)
 
 def svg(height, title, parts):
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">'
         f'<text class="t" x="0" y="15">{html.escape(title)}</text>{"".join(parts)}</svg>'
     )
 
@@ -187,10 +187,10 @@ def growth(metric, unit, results, names):
 
 
 def of_benchmark(data, benchmark):
-    """All drawings of one benchmark."""
+    """All drawings of one benchmark, by metric."""
     results = [r for r in data["results"] if r["benchmark"] == benchmark]
     names = tables.programs(results)
-    drawings = []
+    drawings = {}
     for metric in dict.fromkeys(r["metric"] for r in results):
         of_metric = [r for r in results if r["metric"] == metric]
         unit = of_metric[0]["unit"]
@@ -199,6 +199,6 @@ def of_benchmark(data, benchmark):
             values = {r["program"]: r["values"] for r in of_metric}
             drawing = bars(tables.metric_name(metric, unit), names, values)
         if drawing:
-            drawings.append(drawing)
+            drawings[metric] = drawing
     curve = latency(data, benchmark, names)
-    return drawings + ([curve] if curve else [])
+    return {**drawings, "latency": curve} if curve else drawings
