@@ -13,7 +13,7 @@ import xml.dom.minidom
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../perf"))
 
-from lib import check, frames, histogram, plots, tables
+from lib import check, frames, histogram, plots, report, tables
 from lib.engine import Container, Writer
 
 LINES = 20
@@ -171,8 +171,16 @@ class Reports(unittest.TestCase):
         grown = [result("ringtail", [float(n)], streams=n) for n in (1, 10, 100)]
         for some in (results, grown):
             drawings = plots.of_benchmark(self.data(some), "W1")
-            self.assertEqual(1, len(drawings))
-            xml.dom.minidom.parseString(drawings[0])
+            self.assertEqual(["wall_s"], list(drawings))
+            xml.dom.minidom.parseString(drawings["wall_s"])
+
+    def test_drawings_to_show_are_files_of_their_own(self):
+        programs = (result("ringtail", [1.5]), result("curl", [2.5]))
+        data = self.data([{**program, "metric": "cpu_us_per_line"} for program in programs])
+        with tempfile.TemporaryDirectory() as directory:
+            written = report.write_drawings(data, directory)
+            self.assertEqual(["w1-cpu-us-per-line.svg"], [os.path.basename(path) for path in written])
+            xml.dom.minidom.parse(written[0])
 
 
 if __name__ == "__main__":
