@@ -517,6 +517,8 @@ static int tell_record(void *ctx, const struct engine_record *record)
     return 0;
 }
 
+const struct dock_writer dock_one_line = {.prefix = "line", .lines_count = 1, .line_bytes = 64};
+
 void dock_tell_log(struct dock *d, struct dock_container *c)
 {
     struct telling t = {.container = c};

@@ -58,6 +58,9 @@ struct dock_writer {
     bool tty;
 };
 
+/** `/writer --count 1`. */
+extern const struct dock_writer dock_one_line;
+
 /* ---- The program ---- */
 
 /** Starts the Engine. 0; 77 where there can be none, with the reason printed; else 1. */
@@ -142,7 +145,8 @@ void dock_written(const struct dock_writer *writer, bool is_stderr, uint64_t num
  */
 void dock_tell_log(struct dock *d, struct dock_container *c);
 
-/** The same from what /writer was told to write, when the Engine has no log of it any more. */
+/** The same from what /writer was told to write, when the Engine has no log of it any more, or has
+ * not all of it yet. */
 void dock_tell_written(struct dock *d, struct dock_container *c, const struct dock_writer *writer);
 
 /** The Engine's log is what the writer wrote, nothing missing: a check of the test's own premise.

@@ -89,7 +89,7 @@ static void test_idle(void **state)
     printf("%zu containers started in %.1f s\n", count,
            (double)(clock_mono_ns() - began_ns) / (double)NSEC_PER_SEC);
     for (size_t i = 0; i < count; i++)
-        dock_tell_log(d, &containers[i]);
+        dock_tell_written(d, &containers[i], &dock_one_line);
     dock_wait_complete(d);
     dock_wait_log(d, "Stream opened", NULL, count);
 

@@ -68,7 +68,7 @@ static void test_idle_rotations(void **state)
     dock_wait_log(d, "Following containers", NULL, 1);
     dock_assert(d, dock_parallel(count, 8, start_idle, containers));
     for (size_t i = 0; i < count; i++)
-        dock_tell_log(d, &containers[i]);
+        dock_tell_written(d, &containers[i], &dock_one_line);
     dock_wait_complete(d);
 
     scrape_wait_rotations(d, containers, count, 2);
