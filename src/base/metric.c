@@ -300,11 +300,6 @@ static bool make_room(struct metrics *m, size_t lines)
 
 /* ---- finding and making ---- */
 
-bool metrics_is_refused(const struct metrics *m, const struct metric_series *s)
-{
-    return s == &m->refused;
-}
-
 static struct metric_series *find_or_create(struct metrics *m, enum metric_id id,
                                             const char *const *values)
 {
@@ -340,15 +335,6 @@ struct metric_series *metrics_plain(struct metrics *m, enum metric_id id)
 {
     assert(!is_labelled(&metric_table[id]));
     return container_of(m->families[id].next, struct metric_series, in_family);
-}
-
-void metrics_series_drop(struct metric_series *s, int64_t now_mono_ns)
-{
-    if (!s || s == &s->metrics->refused)
-        return;
-    assert(is_labelled(s->metric));
-    drop(s->metrics, &s->life, now_mono_ns);
-    forget_lingered(s->metrics, now_mono_ns);
 }
 
 static size_t bucket_of(const struct metric *metric, double value)

@@ -280,15 +280,8 @@ struct metrics *metrics_destroy(struct metrics *m);
 struct metric_series *metrics_series_get(struct metrics *m, struct metric_owner *owner,
                                          enum metric_id id, const char *const *values);
 
-/** Whether it is the series of a refusal. */
-bool metrics_is_refused(const struct metrics *m, const struct metric_series *s);
-
 /** The series of a metric without labels: an array access. */
 struct metric_series *metrics_plain(struct metrics *m, enum metric_id id);
-
-/** The pointer is not valid any more; the series leaves the output after the linger time. NULL and
- * the series of a refusal are fine. */
-void metrics_series_drop(struct metric_series *s, int64_t now_mono_ns);
 
 /** Counters go up only. */
 static inline void metric_add(struct metric_series *s, double by)
