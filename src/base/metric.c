@@ -203,18 +203,50 @@ static struct metric_series *series_create(struct metrics *m, enum metric_id id,
     return s;
 }
 
+/* ---- what lingers ---- */
+
+static size_t lines_of(const struct metrics *m, const struct metric_life *life)
+{
+    return life->is_owner ? m->options.rows_count : 1;
+}
+
+static void drop(struct metrics *m, struct metric_life *life, int64_t now_mono_ns)
+{
+    assert(!life->dropped);
+    list_remove(&life->link);
+    life->dropped = true;
+    life->dropped_at_mono_ns = now_mono_ns;
+    list_append(&m->lingering, &life->link);
+    m->lingering_count += lines_of(m, life);
+}
+
+static void revive(struct metrics *m, struct metric_life *life)
+{
+    if (!life->dropped)
+        return;
+    life->dropped = false;
+    list_remove(&life->link);
+    m->lingering_count -= lines_of(m, life);
+}
+
+/* The end of a series or an owner, of which so many lines counted against series_max. */
+static void end_life(struct metrics *m, struct metric_life *life, size_t lines)
+{
+    forget_layout(m);
+    revive(m, life);
+    list_remove(&life->link);
+    m->labelled_count -= lines;
+}
+
 static void series_destroy(struct metric_series *s)
 {
     struct metrics *m = s->metrics;
 
-    forget_layout(m);
-    list_remove(&s->life.link);
+    end_life(m, &s->life, is_labelled(s->metric));
     list_remove(&s->in_family);
     table_remove(&m->by_labels, &s->by_labels);
     m->series_count--;
     m->counts_count -= metric_counts(s->metric);
-    m->labelled_count -= is_labelled(s->metric);
-    m->lingering_count -= s->life.dropped;
     labels_unref(s->labels);
     free(s);
 }
@@ -223,22 +255,12 @@ static void owner_destroy(struct metric_owner *o)
 {
     struct metrics *m = o->metrics;
 
-    forget_layout(m);
-    list_remove(&o->life.link);
+    end_life(m, &o->life, m->options.rows_count);
     list_remove(&o->in_all);
     table_remove(&m->owners_by_id, &o->by_id);
     m->owners_count--;
-    m->labelled_count -= m->options.rows_count;
-    m->lingering_count -= o->life.dropped ? m->options.rows_count : 0;
     labels_unref(o->labels);
     free(o);
-}
-
-/* ---- what lingers ---- */
-
-static size_t lines_of(const struct metrics *m, const struct metric_life *life)
-{
-    return life->is_owner ? m->options.rows_count : 1;
 }
 
 static struct metric_life *first_lingering(struct metrics *m)
@@ -263,25 +285,6 @@ static void forget_lingered(struct metrics *m, int64_t now_mono_ns)
 
     while ((life = first_lingering(m)) && now_mono_ns - life->dropped_at_mono_ns >= linger_ns)
         forget(life);
-}
-
-static void drop(struct metrics *m, struct metric_life *life, int64_t now_mono_ns)
-{
-    assert(!life->dropped);
-    list_remove(&life->link);
-    life->dropped = true;
-    life->dropped_at_mono_ns = now_mono_ns;
-    list_append(&m->lingering, &life->link);
-    m->lingering_count += lines_of(m, life);
-}
-
-static void revive(struct metrics *m, struct metric_life *life)
-{
-    if (!life->dropped)
-        return;
-    life->dropped = false;
-    list_remove(&life->link);
-    m->lingering_count -= lines_of(m, life);
 }
 
 static bool has_room(const struct metrics *m, size_t lines)

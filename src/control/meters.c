@@ -102,15 +102,19 @@ static double seconds(int64_t ns)
     return (double)ns / (double)NSEC_PER_SEC;
 }
 
+static void put_rotations(struct metric_owner *o, const struct container *c)
+{
+    o->values[ROW_ROTATIONS] = (double)c->rotations;
+    o->values[ROW_LAST_ROTATION] = (double)(c->rotated_at_wall_ns / NSEC_PER_SEC);
+}
+
 static struct metric_owner *owner_get(struct meters *m, const struct container *c)
 {
     struct metric_owner *o =
         metrics_owner_get(m->metrics, (const char *const[]){c->id_short, c->name, c->image});
 
-    if (o) {
-        o->values[ROW_ROTATIONS] = (double)c->rotations;
-        o->values[ROW_LAST_ROTATION] = (double)(c->rotated_at_wall_ns / NSEC_PER_SEC);
-    }
+    if (o)
+        put_rotations(o, c);
     return o;
 }
 
@@ -146,8 +150,7 @@ void meters_container_rotated(struct meters *m, struct container *c, int64_t age
 
     if (!o)
         return;
-    o->values[ROW_ROTATIONS] = (double)c->rotations;
-    o->values[ROW_LAST_ROTATION] = (double)(c->rotated_at_wall_ns / NSEC_PER_SEC);
+    put_rotations(o, c);
     metric_owner_observe(o, ROW_STREAM_AGE, seconds(age_ns));
 }
 
