@@ -89,14 +89,16 @@ class Accounts:
         with open(os.path.join(self.group, "cgroup.procs"), "w", encoding="ascii") as file:
             file.write(str(pid))
 
+    def alive(self, processes):
+        return [process for process in processes if not self.reap(process, 0)]
+
     def running(self):
         """Those of the processes that were started here and have not ended."""
-        processes = [*self.started, *self.companions]
-        return [process for process in processes if not self.reap(process, 0)]
+        return self.alive([*self.started, *self.companions])
 
     def pids(self):
         """Of all processes, and of what they started too where there is a control group."""
-        pids = {process.pid for process in list(self.started) if not self.reap(process, 0)}
+        pids = {process.pid for process in self.alive(list(self.started))}
         if self.group:
             pids.update(int(p) for p in read(os.path.join(self.group, "cgroup.procs")).split())
         return sorted(pids)

@@ -195,7 +195,7 @@ class Drain(Workload):
             self.final_bytes[name] = size
         lines = run.lines
         if lines == 0:
-            raise Trouble(f"{name} wrote no line at all: {complaints(run)}")
+            raise Trouble(f"{name} wrote no line at all: {run.peer.complaints()}")
         if counting:
             run.values = {} if calls is None else {"syscalls_per_line": calls / lines}
             return
@@ -285,7 +285,7 @@ class Rate(Workload):
         run.accounts.signal(signal.SIGTERM)
         run.compare(containers, self.reference(containers))
         if run.lines == 0:
-            raise Trouble(f"{run.peer.name} wrote no line at all: {complaints(run)}")
+            raise Trouble(f"{run.peer.name} wrote no line at all: {run.peer.complaints()}")
         if counting:
             run.histogram = None
             run.values = {} if calls is None else {"syscalls_per_line": calls / run.lines}
@@ -375,15 +375,6 @@ class W3(Workload):
             return
         run.values["cpu_percent"] = cpu_s / span_s * 100
         run.values["engine_cpu_s"] = engine_cpu_s
-
-
-def complaints(run):
-    """The end of what the program said."""
-    try:
-        with open(os.path.join(run.out_dir, "errors"), encoding="utf-8", errors="replace") as file:
-            return file.read()[-2000:]
-    except FileNotFoundError:
-        return "and said nothing"
 
 
 ALL = {w.name: w for w in (W1, W2, W3, W4, W5, W6, W7)}

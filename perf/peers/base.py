@@ -50,9 +50,21 @@ class Peer:
         """Hands each line that it has written to check.take."""
         raise NotImplementedError
 
+    def errors_path(self):
+        """Where what it says goes, but for lines."""
+        return os.path.join(self.out_dir, "errors")
+
+    def complaints(self):
+        """The end of what it said."""
+        try:
+            with open(self.errors_path(), encoding="utf-8", errors="replace") as file:
+                return file.read()[-2000:]
+        except FileNotFoundError:
+            return "and said nothing"
+
     def spawn(self, command, output=None, errors=None):
-        """A process with its output in files; what has no file of its own goes to `errors`."""
-        rest = os.path.join(self.out_dir, "errors")
+        """A process with its output in files; what has no file of its own goes to errors_path."""
+        rest = self.errors_path()
         with open(output or rest, "ab") as stdout, open(errors or rest, "ab") as stderr:
             return self.accounts.spawn(command, stdout=stdout, stderr=stderr)
 

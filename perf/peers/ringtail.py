@@ -86,12 +86,6 @@ class RingtailContainer(Ringtail):
         told = subprocess.run(["ldd", PROGRAM], stdout=subprocess.PIPE, text=True, check=True)
         return re.findall(r"(/\S+) \(0x", told.stdout)
 
-    def docker(self, *arguments, **options):
-        return subprocess.run(
-            [DockerLogs.program(), "-H", self.engine.url, *arguments],
-            stdout=subprocess.PIPE, check=False, **options
-        )
-
     def make_image(self):
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -100,7 +94,11 @@ class RingtailContainer(Ringtail):
                 # The loader's place is written down in the program; the others are all in one.
                 place = path if "/ld-linux" in path else "/libraries/" + os.path.basename(path)
                 tar.add(os.path.realpath(path), place.lstrip("/"))
-        if self.docker("import", "-", self.image, input=layer.getvalue()).returncode != 0:
+        command = [DockerLogs.program(), "-H", self.engine.url, "import", "-", self.image]
+        done = subprocess.run(
+            command, input=layer.getvalue(), stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode != 0:
             raise Trouble("the Engine takes no image")
 
     def start(self, containers, resume_at=None):
@@ -118,21 +116,23 @@ class RingtailContainer(Ringtail):
         command += [self.image, "/ringtail", "run", "--engine", "unix:///docker.sock"]
         command += ["--output", "/out", "--since", "all", "--set", "admin.port=0"]
         command += ["--set", "output.template=" + self.template]
-        with open(os.path.join(self.out_dir, "errors"), "ab") as errors:
+        with open(self.errors_path(), "ab") as errors:
             companion = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
             )
         try:
             self.accounts.adopt(self.pid_of(container, companion), companion)
         except ProcessLookupError:
-            with open(os.path.join(self.out_dir, "errors"), encoding="utf-8", errors="replace") as file:
-                raise Trouble(f"the container ended: {file.read()[-2000:]}") from None
+            raise Trouble(f"the container ended: {self.complaints()}") from None
 
     def pid_of(self, container, companion):
         """On the host, once the container runs."""
         while companion.poll() is None:
-            told = self.docker("inspect", "-f", "{{.State.Pid}}", container, stderr=subprocess.DEVNULL)
-            if told.returncode == 0 and int(told.stdout) > 0:
-                return int(told.stdout)
+            try:
+                pid = self.engine.api("GET", f"/containers/{container}/json")["State"]["Pid"]
+            except Trouble:
+                pid = 0
+            if pid > 0:
+                return pid
             time.sleep(0.01)
-        raise Trouble("the container did not start")
+        raise Trouble(f"the container did not start: {self.complaints()}")
